@@ -1,0 +1,21 @@
+"""poets_tfr: a folder of pictures goes in; a classifier, its labels and its evidence come out.
+
+The flow, and the module that owns each step:
+
+    image_dir/<class>/*   what you have
+      -> records.image_dir    scan, label names, train | validation | test
+      -> records.writing      sharded TFRecords, indexes, manifest.json        (records_dir)
+      -> pictures.pipeline    parallel read, decode, pictures.preprocess, static batches
+      -> backbones.forward    Inception v3, a MobileNet or a SavedModel: pixels -> features
+      -> features             the cache: only what is missing is computed      (bottleneck_dir)
+      -> training.loop        one softmax layer, a compiled loop over resident features
+      -> reporting.summaries  TensorBoard: train/ and validation/              (summaries_dir)
+      -> export.frozen_graph  output_graph, output_labels (export.saved_model: saved_model_dir)
+      -> label                an export + pictures -> labels and scores
+
+`retrain` runs them in this order and skips what already stands; `config` holds every default,
+`files` every write, `progress` every wait. The command lines are in tools/.
+Importing this package imports no TensorFlow.
+"""
+
+__version__ = '0.1.0'

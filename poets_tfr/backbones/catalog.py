@@ -1,0 +1,92 @@
+"""Name -> what a backbone is: its pictures, its features, and where its weights come from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from poets_tfr.config import INCEPTION_2015, INCEPTION_V3, MOBILENET, InputError
+from poets_tfr.pictures.preprocess import Preprocessing
+
+_MODELS = 'https://download.tensorflow.org/models'
+
+# The publishers give no digest for the other archives; these were measured on the real files.
+_KNOWN_SHA256 = {
+    'mobilenet_v1_0.25_128_frozen.tgz': (
+        'sha256:30af63cf9039861bc03f86c7b8092fab754d51b27f042830c456ddbfa2b72fce'
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Download:
+    """A published file. `digest` is 'sha256:<hex>', 'md5:<hex>', or '' where none is published."""
+
+    url: str
+    digest: str = ''
+
+    @property
+    def file(self) -> str:
+        return self.url.rsplit('/', 1)[-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenGraphSource:
+    """A GraphDef inside a .tgz, and the tensors at which it is cut.
+
+    feature_tensor: the last one that does not fix the batch size.
+    """
+
+    download: Download
+    member: str
+    input_tensor: str
+    feature_tensor: str
+
+
+@dataclasses.dataclass(frozen=True)
+class KerasSource:
+    """A keras.applications model without its top, pooled, and its ImageNet weights."""
+
+    application: str
+    imagenet_weights: Download
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneSpec:
+    """feature_width: the length of one picture's feature vector."""
+
+    name: str
+    preprocessing: Preprocessing
+    feature_width: int
+    source: FrozenGraphSource | KerasSource
+
+
+def backbone_spec(architecture: str) -> BackboneSpec:
+    """The spec of a name that BackboneConfig accepts."""
+    if architecture == INCEPTION_V3:
+        weights = Download(
+            'https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/'
+            'inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5',
+            'md5:bcbd6486424b2319ff4ef7d526e38f63',  # from keras/src/applications/inception_v3.py
+        )
+        keras_range = Preprocessing(size=299, mean=127.5, std=127.5)
+        return BackboneSpec(architecture, keras_range, 2048, KerasSource('InceptionV3', weights))
+    if architecture == INCEPTION_2015:
+        source = FrozenGraphSource(
+            download=Download(f'{_MODELS}/image/imagenet/inception-2015-12-05.tgz'),
+            member='classify_image_graph_def.pb',
+            input_tensor='Mul:0',
+            feature_tensor='pool_3:0',  # pool_3/_reshape:0, the original's, fixes the batch at 1
+        )
+        return BackboneSpec(architecture, Preprocessing(299, 128, 128), 2048, source)
+    if match := MOBILENET.fullmatch(architecture):
+        width, size, quantized = match.groups()
+        folder = f'mobilenet_v1_{width}_{size}'
+        archive = f'{folder}_frozen.tgz'
+        source = FrozenGraphSource(
+            download=Download(f'{_MODELS}/{archive}', _KNOWN_SHA256.get(archive, '')),
+            member=f'{folder}/{"quantized" if quantized else "frozen"}_graph.pb',
+            input_tensor='input:0',
+            feature_tensor='MobilenetV1/Predictions/Reshape:0',
+        )
+        return BackboneSpec(architecture, Preprocessing(int(size), 127.5, 127.5), 1001, source)
+    raise InputError(f'--architecture={architecture!r} is not known.')

@@ -1,0 +1,40 @@
+"""The compiled forward pass: batches of pixels -> features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from poets_tfr.backbones.frozen import Backbone
+from poets_tfr.config import Xla
+
+
+def compile_forward(backbone: Backbone, batch_size: int, xla: Xla) -> Callable[[Any], Any]:
+    """A function of float32 [batch_size, size, size, 3] that gives float32 [batch_size, width].
+
+    One static shape, so one trace and one compilation. `xla='auto'` compiles for a GPU; on a CPU the
+    frozen graph with oneDNN is about twice as fast as XLA.
+    """
+    import tensorflow as tf
+
+    use_xla = xla == 'on' or (xla == 'auto' and bool(tf.config.list_physical_devices('GPU')))
+    size = backbone.preprocessing.size
+    pictures = tf.TensorSpec([batch_size, size, size, 3], tf.float32)
+
+    def forward(pictures: Any) -> Any:
+        return apply(backbone, pictures)
+
+    return tf.function(forward, [pictures], autograph=False, jit_compile=use_xla)
+
+
+def apply(backbone: Backbone, pictures: Any, name: str | None = None) -> Any:
+    """Adds the backbone to the graph being built: [n, size, size, 3] -> [n, feature_width]."""
+    import tensorflow as tf
+
+    (features,) = tf.graph_util.import_graph_def(
+        backbone.graph_def,
+        input_map={backbone.input_tensor: pictures},
+        return_elements=[backbone.feature_tensor],
+        name=name,
+    )
+    return tf.reshape(features, [-1, backbone.feature_width])

@@ -1,0 +1,245 @@
+"""Every backbone as one thing: a frozen GraphDef, cut to pictures in, features out.
+
+Keras models and SavedModels are frozen too, so that forward pass and export have one form to deal
+with, and the constants can be folded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+from typing import Any
+
+from poets_tfr import files
+from poets_tfr.backbones import weights
+from poets_tfr.backbones.catalog import (
+    BackboneSpec,
+    FrozenGraphSource,
+    KerasSource,
+    backbone_spec,
+)
+from poets_tfr.config import BackboneConfig, InputError
+from poets_tfr.pictures import preprocess
+from poets_tfr.pictures.preprocess import Preprocessing
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """pictures float32 [n, size, size, 3], normalised -> features float32 [n, feature_width].
+
+    graph_def: all constants; `input_tensor` names a tensor that it uses but does not hold.
+    feature_tensor: [n, feature_width], or [n, 1, 1, feature_width].
+    digest: hex, of the weights.
+    """
+
+    name: str
+    preprocessing: Preprocessing
+    feature_width: int
+    graph_def: Any
+    input_tensor: str
+    feature_tensor: str
+    digest: str
+
+    @property
+    def cache_key(self) -> str:
+        """Names the cache of this backbone's features: weights, preprocessing and precision."""
+        made_with = f'{self.digest} {self.preprocessing} {preprocess.VERSION} float32'
+        return f'{self.name}-{hashlib.sha256(made_with.encode()).hexdigest()[:16]}'
+
+
+def check_available(config: BackboneConfig) -> None:
+    """Fetches what the backbone needs; before any long work, and without TensorFlow."""
+    if config.tfhub_module:
+        _module_dir(config)
+        return
+    source = backbone_spec(config.architecture).source
+    if isinstance(source, FrozenGraphSource):
+        weights.fetch(source.download, config.model_dir)
+    elif config.weights == 'imagenet':
+        weights.fetch(source.imagenet_weights, config.model_dir)
+    elif config.weights != 'random' and not files.exists(config.weights):
+        raise InputError(
+            f'--weights={config.weights}: no such file; it is imagenet, random or a weights file.'
+        )
+
+
+def load(config: BackboneConfig) -> Backbone:
+    """Raises InputError when the weights cannot be had, or are of another network."""
+    if config.tfhub_module:
+        return _load_saved_model(config)
+    spec = backbone_spec(config.architecture)
+    if isinstance(spec.source, FrozenGraphSource):
+        return _load_frozen_graph(spec, spec.source, config)
+    return _load_keras(spec, spec.source, config)
+
+
+def _load_frozen_graph(
+    spec: BackboneSpec, source: FrozenGraphSource, config: BackboneConfig
+) -> Backbone:
+    import tensorflow as tf
+
+    archive = weights.fetch(source.download, config.model_dir)
+    content = weights.read_member(archive, source.member)
+    try:
+        graph_def = tf.compat.v1.GraphDef.FromString(content)
+        cut = _cut(graph_def, source.input_tensor, source.feature_tensor)
+    except Exception as error:  # protobuf's DecodeError has no public name
+        raise InputError(f'{archive}: {source.member} is not the graph wanted: {error}') from None
+    return Backbone(
+        name=spec.name,
+        preprocessing=spec.preprocessing,
+        feature_width=spec.feature_width,
+        graph_def=cut,
+        input_tensor=source.input_tensor,
+        feature_tensor=source.feature_tensor,
+        digest=_digest(content),
+    )
+
+
+def _cut(graph_def: Any, input_tensor: str, feature_tensor: str) -> Any:
+    """The nodes between the two tensors; without the input's own node, which fixes the batch."""
+    import tensorflow as tf
+
+    input_node = input_tensor.removesuffix(':0')
+    detached = tf.compat.v1.GraphDef(versions=graph_def.versions)
+    for node in graph_def.node:
+        copy = detached.node.add()
+        copy.CopyFrom(node)
+        if node.name == input_node:  # what stands before it (decoding, resizing) falls away
+            del copy.input[:]
+    sub_graph = tf.compat.v1.graph_util.extract_sub_graph(
+        detached, [feature_tensor.removesuffix(':0')]
+    )
+    cut = tf.compat.v1.GraphDef(versions=graph_def.versions)
+    cut.node.extend(node for node in sub_graph.node if node.name != input_node)
+    return cut
+
+
+def _load_keras(spec: BackboneSpec, source: KerasSource, config: BackboneConfig) -> Backbone:
+    import keras
+    import tensorflow as tf
+
+    if config.weights == 'random':
+        digest = _digest(b'random weights 1')
+    else:
+        path = config.weights
+        if path == 'imagenet':
+            path = weights.fetch(source.imagenet_weights, config.model_dir)
+        digest = files.sha256_of(path)
+    size = spec.preprocessing.size
+    keras.backend.clear_session()  # so that layer names, and the graph's bytes, repeat
+    model = getattr(keras.applications, source.application)(
+        include_top=False, weights=None, pooling='avg', input_shape=(size, size, 3)
+    )
+    if config.weights == 'random':
+        from poets_tfr.backbones.random_weights import seed_inception_weights
+
+        seed_inception_weights(model)
+    else:
+        _load_keras_weights(model, path)
+    pictures = tf.TensorSpec([None, size, size, 3], tf.float32, name='pictures')
+    function = tf.function(lambda x: model(x, training=False), autograph=False)
+    concrete = function.get_concrete_function(pictures)
+    return _freeze(spec.name, spec.preprocessing, concrete, digest)
+
+
+def _load_keras_weights(model: Any, path: str) -> None:
+    try:
+        model.load_weights(path)
+    except Exception as error:  # Keras, h5py and zipfile each raise their own
+        reason = str(error).split('\n')[0]
+        raise InputError(
+            f'--weights={path}: not weights of {model.name} without its top layer ({reason}).'
+        ) from None
+
+
+def _load_saved_model(config: BackboneConfig) -> Backbone:
+    import tensorflow as tf
+
+    directory = _module_dir(config)
+    try:
+        module = tf.saved_model.load(directory)
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise InputError(f'--tfhub_module={directory} does not load: {error}') from None
+    size = config.image_size or _stated_size(module)
+    if not size:
+        raise InputError(
+            f'--tfhub_module={config.tfhub_module} does not state its picture size: give --image_size.'
+        )
+    spec_of_pictures = tf.TensorSpec([None, size, size, 3], tf.float32, name='pictures')
+    function = tf.function(lambda pictures: _features_of(module, pictures), autograph=False)
+    try:
+        concrete = function.get_concrete_function(spec_of_pictures)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f'--tfhub_module={config.tfhub_module} gives no features for pictures of '
+            f'{size} x {size}: {str(error).splitlines()[0]}'
+        ) from None
+    content = ''.join(
+        files.sha256_of(os.path.join(folder, name))
+        for folder, _, names in sorted(os.walk(directory))
+        for name in sorted(names)
+        if name != 'fingerprint.pb'
+    )
+    name = os.path.basename(os.path.normpath(directory))
+    zero_to_one = Preprocessing(size, mean=0, std=255)  # a hub module's range
+    return _freeze(name, zero_to_one, concrete, _digest(content.encode()))
+
+
+def _module_dir(config: BackboneConfig) -> str:
+    """The local folder of a module; one given by URL is fetched and unpacked into model_dir."""
+    module = config.tfhub_module
+    if not module.startswith(('http://', 'https://')):
+        if not files.exists(files.join(module, 'saved_model.pb')):
+            raise InputError(
+                f'--tfhub_module={module}: no TF2 SavedModel folder (saved_model.pb is missing).'
+            )
+        return module
+    return weights.fetch_module(module, config.model_dir)
+
+
+def _stated_size(module: Any) -> int:
+    """The picture height that the module's signature fixes, or 0."""
+    with contextlib.suppress(KeyError, AttributeError, TypeError, ValueError):
+        (_, inputs) = module.signatures['serving_default'].structured_input_signature
+        (pictures,) = inputs.values()
+        return pictures.shape[1] or 0
+    return 0
+
+
+def _features_of(module: Any, pictures: Any) -> Any:
+    """A TF2 hub module is called; a plain SavedModel has one signature with one output."""
+    if callable(module):
+        with contextlib.suppress(TypeError):
+            return module(pictures, training=False)
+        return module(pictures)
+    signature = module.signatures['serving_default']
+    (name,) = signature.structured_input_signature[1]
+    (features,) = signature(**{name: pictures}).values()
+    return features
+
+
+def _freeze(name: str, preprocessing: Preprocessing, concrete: Any, digest: str) -> Backbone:
+    """A traced function of pictures, its variables made constants."""
+    # The one name used here that is not public: there is no public way to freeze a TF2 function.
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    frozen = convert_variables_to_constants_v2(concrete)
+    (source,), (features,) = frozen.inputs, frozen.outputs
+    return Backbone(
+        name=name,
+        preprocessing=preprocessing,
+        feature_width=features.shape[-1],
+        graph_def=_cut(frozen.graph.as_graph_def(), source.name, features.name),
+        input_tensor=source.name,
+        feature_tensor=features.name,
+        digest=digest,
+    )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,208 @@
+"""Every setting, its default written once, and its check.
+
+A field has the name of the flag that sets it. The checks need no TensorFlow, so that a wrong value
+is answered at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import os
+import re
+from typing import Literal, get_args
+
+SplitBy = Literal['relative_path', 'given_path']
+Sampling = Literal['class_uniform', 'natural']
+Xla = Literal['auto', 'on', 'off']
+OnBadImage = Literal['skip', 'fail']
+
+MOBILENET = re.compile(r'mobilenet_(1\.0|0\.75|0\.50|0\.25)_(224|192|160|128)(_quantized)?')
+INCEPTION_V3 = 'inception_v3'
+INCEPTION_2015 = 'inception_2015_12_05'
+
+
+class InputError(Exception):
+    """Something the user can mend. The message names the file or flag, what was found, what to do."""
+
+
+def default_records_dir(image_dir: str) -> str:
+    """Where `retrain` keeps the records of `image_dir` unless told: one folder for each path."""
+    absolute = os.path.abspath(image_dir)
+    digest = hashlib.sha256(os.fsencode(absolute)).hexdigest()[:8]
+    return f'/tmp/poets_records/{dataset_name_of(image_dir)}-{digest}'
+
+
+def dataset_name_of(image_dir: str) -> str:
+    """The base name of `image_dir` in [a-z0-9_], not starting with a digit (TFDS's rule for names)."""
+    base = os.path.basename(os.path.abspath(image_dir)).lower()
+    name = re.sub(r'[^a-z0-9]+', '_', base).strip('_') or 'pictures'
+    return name if name[0].isalpha() else f'd_{name}'
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConversionConfig:
+    """A picture folder -> sharded TFRecords."""
+
+    image_dir: str = ''
+    records_dir: str = ''
+    dataset_name: str = ''
+    classes: tuple[str, ...] = ()
+    validation_percentage: int = 10
+    testing_percentage: int = 10
+    split_by: SplitBy = 'relative_path'
+    split_prefix: str = ''
+    num_shards: int = 0
+    shard_mib: int = 128
+    workers: int = 0
+    on_bad_image: OnBadImage = 'skip'
+    max_bad_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        percentages = 'validation_percentage', 'testing_percentage'
+        for field in percentages:
+            _require(self, field, '0 to 99', 0 <= getattr(self, field) <= 99)
+        total = self.validation_percentage + self.testing_percentage
+        if total > 99:
+            raise InputError(
+                f'--validation_percentage + --testing_percentage is {total}: at most 99, '
+                'so that something is left to train on.'
+            )
+        _require_one_of(self, 'split_by', get_args(SplitBy))
+        _require_one_of(self, 'on_bad_image', get_args(OnBadImage))
+        _require(self, 'num_shards', '0 (from the sizes) to 99999', 0 <= self.num_shards <= 99_999)
+        _require(self, 'shard_mib', 'at least 1', self.shard_mib >= 1)
+        _require(self, 'workers', '0 (all cores) or more', self.workers >= 0)
+        _require(self, 'max_bad_fraction', '0 to 1', 0 <= self.max_bad_fraction <= 1)
+        if self.dataset_name:
+            _require(
+                self,
+                'dataset_name',
+                'lower-case letters, digits and _, beginning with a letter',
+                re.fullmatch(r'[a-z][a-z0-9_]*', self.dataset_name) is not None,
+            )
+
+    @property
+    def name(self) -> str:
+        """The data set's name, which begins every shard's file name."""
+        return self.dataset_name or dataset_name_of(self.image_dir)
+
+    @property
+    def splits_by_given_path(self) -> bool:
+        return self.split_by == 'given_path' or bool(self.split_prefix)
+
+    @property
+    def hash_prefix(self) -> str:
+        """What stands before `<class folder>/<file>` in the path that decides the split."""
+        return (self.split_prefix or self.image_dir) if self.splits_by_given_path else ''
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BackboneConfig:
+    """Pictures -> features."""
+
+    architecture: str = INCEPTION_V3
+    tfhub_module: str = ''
+    image_size: int = 0
+    weights: str = 'imagenet'
+    model_dir: str = '/tmp/imagenet'
+    xla: Xla = 'auto'
+    feature_batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        known = self.architecture in (INCEPTION_V3, INCEPTION_2015)
+        if not known and not MOBILENET.fullmatch(self.architecture):
+            raise InputError(
+                f'--architecture={self.architecture!r} is not known: {INCEPTION_V3}, '
+                f'{INCEPTION_2015}, or mobilenet_<1.0|0.75|0.50|0.25>_<224|192|160|128>[_quantized].'
+            )
+        if self.weights != 'imagenet' and (self.tfhub_module or self.architecture != INCEPTION_V3):
+            raise InputError(
+                f'--weights={self.weights!r} goes with --architecture={INCEPTION_V3} only: the other '
+                'backbones bring their own weights.'
+            )
+        _require_one_of(self, 'xla', get_args(Xla))
+        _require(self, 'feature_batch_size', 'at least 1', self.feature_batch_size >= 1)
+        _require(self, 'image_size', '0 (what the module states) or more', self.image_size >= 0)
+        if self.image_size and not self.tfhub_module:
+            raise InputError(
+                f'--image_size={self.image_size} goes with --tfhub_module only: '
+                f'{self.architecture} has a size of its own.'
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """Features -> a trained softmax layer. Batch sizes of -1 take the whole split."""
+
+    how_many_training_steps: int = 4000
+    learning_rate: float = 0.01
+    eval_step_interval: int = 10
+    train_batch_size: int = 100
+    validation_batch_size: int = 100
+    test_batch_size: int = -1
+    sampling: Sampling = 'class_uniform'
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        steps = self.how_many_training_steps
+        _require(self, 'how_many_training_steps', '0 or more', steps >= 0)
+        rate = self.learning_rate
+        _require(self, 'learning_rate', 'a finite number above 0', rate > 0 and math.isfinite(rate))
+        _require(self, 'eval_step_interval', 'at least 1', self.eval_step_interval >= 1)
+        for field in 'train_batch_size', 'validation_batch_size', 'test_batch_size':
+            size = getattr(self, field)
+            _require(self, field, 'at least 1, or -1 for the whole split', size >= 1 or size == -1)
+        _require_one_of(self, 'sampling', get_args(Sampling))
+        _require(self, 'seed', '0 to 2147483647', 0 <= self.seed <= 2**31 - 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OutputConfig:
+    """Where a run writes, and what it says."""
+
+    bottleneck_dir: str = '/tmp/bottleneck'
+    output_graph: str = '/tmp/output_graph.pb'
+    output_labels: str = '/tmp/output_labels.txt'
+    saved_model_dir: str = ''
+    summaries_dir: str = '/tmp/retrain_logs'
+    intermediate_output_graphs_dir: str = '/tmp/intermediate_graph/'
+    intermediate_store_frequency: int = 0
+    final_tensor_name: str = 'final_result'
+    print_misclassified_test_images: bool = False
+
+    def __post_init__(self) -> None:
+        for field in 'bottleneck_dir', 'output_graph', 'output_labels', 'summaries_dir':
+            _require(self, field, 'a path', bool(getattr(self, field)))
+        frequency = self.intermediate_store_frequency
+        _require(self, 'intermediate_store_frequency', '0 (never) or more', frequency >= 0)
+        if frequency:
+            directory = self.intermediate_output_graphs_dir
+            _require(self, 'intermediate_output_graphs_dir', 'a path', bool(directory))
+        name = self.final_tensor_name
+        _require(
+            self,
+            'final_tensor_name',
+            'a TensorFlow op name: letters, digits and . _ - /, without a colon',
+            re.fullmatch(r'[A-Za-z0-9.][A-Za-z0-9_.\-/]*', name) is not None,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RetrainConfig:
+    """One run. `conversion.image_dir` may be empty: the records are then taken as they are."""
+
+    conversion: ConversionConfig
+    backbone: BackboneConfig
+    head: HeadConfig
+    output: OutputConfig
+
+
+def _require(config: object, field: str, constraint: str, holds: bool) -> None:
+    if not holds:
+        raise InputError(f'--{field}={getattr(config, field)!r} must be {constraint}.')
+
+
+def _require_one_of(config: object, field: str, choices: tuple[str, ...]) -> None:
+    _require(config, field, ' or '.join(choices), getattr(config, field) in choices)

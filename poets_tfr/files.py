@@ -1,0 +1,275 @@
+"""Open, list and replace files, local or remote.
+
+Local paths are served by the standard library, so that nothing here needs TensorFlow for them;
+`gs://`, `s3://`, `az://` and the like go through `tf.io.gfile` (s3 and az need tensorflow-io).
+Every write is a temporary file beside the target, flushed, fsynced and renamed: a reader, or a run
+that starts after a kill, sees the old whole file or the new whole file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import socket
+import uuid
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple
+
+from poets_tfr.config import InputError
+
+_PART = re.compile(r'\.(?P<name>.+)\.(?P<host>[^.]+)\.(?P<pid>\d+)\.[0-9a-f]{8}\.part')
+
+
+def is_remote(path: str) -> bool:
+    return '://' in path
+
+
+def join(directory: str, *names: str) -> str:
+    return (
+        '/'.join([directory.rstrip('/'), *names])
+        if is_remote(directory)
+        else os.path.join(directory, *names)
+    )
+
+
+def _gfile() -> Any:
+    import tensorflow as tf
+
+    with contextlib.suppress(ImportError, NotImplementedError):
+        import tensorflow_io  # noqa: F401  registers s3:// and az://
+    return tf.io.gfile
+
+
+def exists(path: str) -> bool:
+    return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
+
+
+def size(path: str) -> int | None:
+    """Bytes, or None where there is no such file."""
+    if is_remote(path):
+        return _gfile().stat(path).length if _gfile().exists(path) else None
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return None
+
+
+def list_names(directory: str) -> list[str]:
+    """The names in a folder, sorted; none where there is no folder."""
+    if is_remote(directory):
+        gfile = _gfile()
+        names = gfile.listdir(directory) if gfile.isdir(directory) else []
+        return sorted(name.rstrip('/') for name in names)
+    try:
+        return sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return []
+
+
+class Entry(NamedTuple):
+    """One name in a folder. `mtime_ns` is 0 where the file system does not say."""
+
+    name: str
+    is_dir: bool
+    is_file: bool
+    size: int
+    mtime_ns: int
+
+
+def scan(directory: str) -> list[Entry]:
+    """What lies in a folder, sorted by name; links are followed, a dangling one is not a file."""
+    entries = []
+    if is_remote(directory):
+        for name in list_names(directory):
+            stat = _gfile().stat(join(directory, name))
+            entries.append(
+                Entry(name, stat.is_directory, not stat.is_directory, stat.length, stat.mtime_nsec)
+            )
+        return entries
+    with os.scandir(directory) as found:
+        for entry in found:
+            try:
+                is_dir, is_file, stat = entry.is_dir(), entry.is_file(), entry.stat()
+                entries.append(Entry(entry.name, is_dir, is_file, stat.st_size, stat.st_mtime_ns))
+            except OSError:
+                entries.append(Entry(entry.name, False, False, 0, 0))
+    return sorted(entries)
+
+
+def make_dirs(directory: str) -> None:
+    if is_remote(directory):
+        _gfile().makedirs(directory)
+        return
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except FileExistsError:
+        raise InputError(f'{directory} is a file: a folder is wanted there.') from None
+
+
+def open_read(path: str) -> IO[bytes]:
+    return _gfile().GFile(path, 'rb') if is_remote(path) else open(path, 'rb')
+
+
+def read_bytes(path: str) -> bytes:
+    with open_read(path) as file:
+        return file.read()
+
+
+def read_json(path: str) -> Any:
+    """Raises InputError, naming the file, when it is not JSON."""
+    try:
+        return json.loads(read_bytes(path))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f'{path} is damaged ({error}): delete it and run again.') from None
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[str]:
+    """Yields a temporary path whose file takes the name `path` when the block ends without error.
+
+    The folder is created. On an error nothing is left behind; a process killed inside the block
+    leaves a hidden `.part` file, which `remove_stale_parts` removes.
+    """
+    directory, name = path.rsplit('/', 1) if is_remote(path) else os.path.split(path)
+    make_dirs(directory or '.')
+    part = join(directory, f'.{name}.{_host()}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part')
+    try:
+        yield part
+        _fsync(part)
+        move(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            remove(part)
+        raise
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    with replacing(path) as part:
+        with _gfile().GFile(part, 'wb') if is_remote(path) else open(part, 'xb') as file:
+            file.write(content)
+
+
+def write_json(path: str, value: Any) -> None:
+    """Deterministic: sorted keys, two spaces, one final newline; no byte order depends on a clock."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True)
+    write_bytes(path, text.encode('ascii') + b'\n')
+
+
+def remove(path: str) -> None:
+    """Removes a file; one that is already gone is no error."""
+    if is_remote(path):
+        if _gfile().exists(path):
+            _gfile().remove(path)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def remove_stale_parts(directory: str) -> None:
+    """Removes what killed processes of this machine left of their unfinished writes."""
+    if is_remote(directory):
+        return
+    for name in list_names(directory):
+        match = _PART.fullmatch(name)
+        if match and match['host'] == _host() and not _is_alive(int(match['pid'])):
+            remove(join(directory, name))
+
+
+def sha256_of(path: str) -> str:
+    """Hex digits of the file's SHA-256, read in pieces."""
+    digest = hashlib.sha256()
+    with open_read(path) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_writable(path: str, flag: str) -> None:
+    """Raises InputError unless a file could be put at `path`; makes its folder."""
+    if is_remote(path):
+        return
+    if os.path.isdir(path):
+        raise InputError(f'--{flag}: {path} is a folder; a file name is wanted.')
+    check_writable_dir(os.path.dirname(os.path.abspath(path)), flag)
+
+
+def check_writable_dir(directory: str, flag: str) -> None:
+    """Raises InputError unless files could be put into `directory`; makes it."""
+    if is_remote(directory):
+        return
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'--{flag}: cannot make {directory}: {error.strerror}.') from None
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise InputError(f'--{flag}: no permission to write into {directory}.')
+
+
+@contextlib.contextmanager
+def only_writer(directory: str) -> Iterator[None]:
+    """Holds a local folder for this process; the lock dies with the process.
+
+    Raises:
+      InputError: another process holds it; the message says which.
+    """
+    if is_remote(directory):
+        yield
+        return
+    import fcntl
+
+    make_dirs(directory)
+    with open(join(directory, '.lock'), 'a+b') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            lock.seek(0)
+            holder = lock.read().decode(errors='replace') or 'another process'
+            raise InputError(
+                f'{directory} is being written by {holder}: wait for it, or stop it.'
+            ) from None
+        lock.truncate(0)
+        lock.write(f'process {os.getpid()} on {_host()}'.encode())
+        lock.flush()
+        yield
+
+
+def move(source: str, target: str) -> None:
+    """Renames, replacing what has the name."""
+    if not is_remote(target):
+        os.replace(source, target)
+        _fsync(os.path.dirname(target) or '.')
+        return
+    gfile = _gfile()
+    if gfile.exists(target):  # rename on s3 refuses to overwrite an existing object
+        gfile.remove(target)
+    gfile.rename(source, target, overwrite=True)
+
+
+def _fsync(path: str) -> None:
+    if is_remote(path):
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _host() -> str:
+    return re.sub(r'[^A-Za-z0-9-]', '-', socket.gethostname()) or 'host'
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,185 @@
+"""A file's bytes -> what the record stores: an upright RGB picture as JPEG or PNG.
+
+The one code path for conversion and for labelling. A file that TensorFlow's `decode_jpeg` already
+shows rightly is stored byte for byte; the rest is decoded and stored again, lossless kinds as PNG,
+lossy ones as JPEG of quality 95.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+
+JPEG_QUALITY = 95
+MAX_PIXELS = 178_956_970  # Pillow's limit against decompression bombs
+VERSION = 1  # raised when the stored bytes of some picture change
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_LOSSY = 'JPEG', 'WebP', 'AVIF'
+
+
+class BadPictureError(Exception):
+    """A file that cannot become a record; the message is the reason, for a person."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredPicture:
+    """What a record holds of a picture.
+
+    encoded: JPEG or PNG bytes, upright, that `tf.io.decode_jpeg(encoded, channels=3)` shows rightly.
+    format: 'JPEG' or 'PNG'.
+    as_is: whether `encoded` is the source file, byte for byte.
+    """
+
+    encoded: bytes
+    format: str
+    height: int
+    width: int
+    as_is: bool
+
+
+def kind_of(content: bytes) -> str | None:
+    """The format by content: 'JPEG', 'PNG', 'GIF', 'BMP', 'WebP', 'TIFF' or 'AVIF'; else None."""
+    if content.startswith(b'\xff\xd8\xff'):
+        return 'JPEG'
+    if content.startswith(b'\x89PNG\r\n\x1a\n'):
+        return 'PNG'
+    if content[:6] in (b'GIF87a', b'GIF89a'):
+        return 'GIF'
+    if content.startswith(b'BM'):
+        return 'BMP'
+    if content.startswith(b'RIFF') and content[8:12] == b'WEBP':
+        return 'WebP'
+    if content[:4] in (b'II*\0', b'MM\0*'):
+        return 'TIFF'
+    if content[4:12] in (b'ftypavif', b'ftypavis'):
+        return 'AVIF'
+    return None
+
+
+def store(content: bytes, max_pixels: int = MAX_PIXELS) -> StoredPicture:
+    """Settles once what a picture file shows.
+
+    Raises:
+      BadPictureError: the content is empty, no picture, too large, or damaged.
+    """
+    if not content:
+        raise BadPictureError('the file is empty')
+    kind = kind_of(content)
+    if kind is None:
+        raise BadPictureError('not a picture of a known format')
+    header = _read_header(content, kind)
+    if header.width * header.height > max_pixels:
+        raise BadPictureError(
+            f'too large: {header.width} x {header.height} pixels, {max_pixels} are the limit'
+        )
+    if kind in ('JPEG', 'PNG') and not header.has_alpha and header.orientation == 1:
+        height, width, _ = _decode(content, kind, channels=3).shape
+        return StoredPicture(content, kind, height, width, as_is=True)
+    pixels = _decode(content, kind, channels=4 if header.has_alpha else 3)
+    if pixels.shape[-1] == 4:
+        pixels = _on_white(pixels)
+    pixels = np.ascontiguousarray(_upright(pixels, header.orientation))
+    height, width, _ = pixels.shape
+    return StoredPicture(*_encode(pixels, kind), height, width, as_is=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Header:
+    width: int
+    height: int
+    has_alpha: bool
+    orientation: int
+
+
+def _read_header(content: bytes, kind: str) -> _Header:
+    from PIL import Image, UnidentifiedImageError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # Pillow's remarks on odd headers; the decoder judges
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                has_alpha = image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info
+                orientation = 1
+                with contextlib.suppress(Exception):  # damaged EXIF is no reason to lose a picture
+                    orientation = image.getexif().get(_ORIENTATION, 1)
+                orientation = orientation if orientation in range(1, 9) else 1
+                return _Header(image.width, image.height, has_alpha, orientation)
+        except Image.DecompressionBombError:
+            raise BadPictureError(f'too large: more than {2 * MAX_PIXELS} pixels') from None
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, KeyError) as error:
+            raise BadPictureError(f'damaged {kind} header ({_one_line(error)})') from None
+
+
+def _decode(content: bytes, kind: str, channels: int) -> np.ndarray:
+    """uint8 [height, width, 3 or 4]; a picture of several frames or pages gives its first."""
+    import tensorflow as tf
+
+    try:
+        if kind == 'JPEG':
+            pixels = tf.io.decode_jpeg(content, channels=3)
+        elif kind == 'PNG':
+            pixels = tf.io.decode_png(content, channels=channels)
+        elif kind == 'GIF':
+            pixels = tf.io.decode_image(content, channels=3, expand_animations=False)
+        elif kind == 'BMP':
+            pixels = tf.io.decode_bmp(content)
+            if pixels.shape[-1] == 1:
+                pixels = tf.image.grayscale_to_rgb(pixels)
+        else:
+            pixels = _decode_with_tensorflow_io(content, kind)
+    except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, ValueError) as error:
+        raise BadPictureError(f'damaged or truncated {kind} data ({_one_line(error)})') from None
+    return pixels.numpy()
+
+
+def _decode_with_tensorflow_io(content: bytes, kind: str) -> Any:
+    try:
+        import tensorflow_io as tfio
+
+        decode = {
+            'WebP': tfio.image.decode_webp,
+            'TIFF': tfio.experimental.image.decode_tiff,
+            'AVIF': tfio.experimental.image.decode_avif,
+        }[kind]
+        return decode(content)
+    except (ImportError, NotImplementedError):
+        raise BadPictureError(f'{kind} is read through tensorflow-io, which is not here') from None
+
+
+def _on_white(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [h, w, 4] -> uint8 [h, w, 3]: (colour x alpha + white x (255 - alpha)) / 255."""
+    colour = pixels[..., :3].astype(np.uint16)
+    alpha = pixels[..., 3:].astype(np.uint16)
+    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undoes EXIF orientation 1-8 (TIFF 6.0, tag 274: where row 0 and column 0 lie)."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+        orientation = {5: 1, 6: 2, 7: 3, 8: 4}[orientation]
+    if orientation in (2, 3):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def _encode(pixels: np.ndarray, kind: str) -> tuple[bytes, str]:
+    import tensorflow as tf
+
+    if kind in _LOSSY:
+        return tf.io.encode_jpeg(pixels, quality=JPEG_QUALITY).numpy(), 'JPEG'
+    return tf.io.encode_png(pixels).numpy(), 'PNG'
+
+
+def _one_line(error: Exception) -> str:
+    """TensorFlow's messages start with the op's name in braces and end with a trace."""
+    text = str(getattr(error, 'message', None) or error).split('}} ')[-1]
+    return text.strip().split('\n')[0].split(' [Op:')[0][:160]

@@ -1,0 +1,289 @@
+"""The records_dir contract: what later stages may rely on, and the files that state it.
+
+    <name>-<split>.tfrecord-00000-of-00004               a shard
+    <name>-<split>.tfrecord-00000-of-00004.index.jsonl   what the shard holds, picture by picture
+    manifest.json                                        the rest, written last
+    skipped.tsv                                          every picture that is in no shard, and why
+    dataset_info.json, features.json, *.labels.txt       the same, as TensorFlow Datasets reads it
+
+None of them holds a time or a path of this machine: the same pictures give the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from poets_tfr import files
+from poets_tfr.config import ConversionConfig, InputError
+from poets_tfr.records import codecs, schema
+from poets_tfr.records.image_dir import SPLITS, ClassFolder
+
+MANIFEST = 'manifest.json'
+SKIPPED = 'skipped.tsv'
+INDEX_SUFFIX = '.index.jsonl'
+FORMAT = 'poets_tfr records 1'
+
+
+def shard_name(dataset_name: str, split: str, shard: int, shards: int) -> str:
+    """TensorFlow Datasets' name for a shard."""
+    return f'{dataset_name}-{split}.tfrecord-{shard:05d}-of-{shards:05d}'
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexEntry:
+    """One source file's line in its shard's index.
+
+    path: relative to image_dir, '/'-separated.
+    label: 0-based index of its class.
+    source_sha256: hex digest of the source file; '' where it could not be read.
+    encoded_sha256: hex digest of `image/encoded`; '' for a skipped file.
+    offset, bytes: where the record's frame begins in the shard, and its length.
+    outcome: 'as is', 'as JPEG', 'as PNG', or 'skipped'.
+    reason: why it was skipped; '' if it was not.
+    source_bytes, first_bytes: of a skipped file, for skipped.tsv; first_bytes in hex.
+    """
+
+    path: str
+    label: int
+    source_sha256: str
+    encoded_sha256: str = ''
+    offset: int = 0
+    bytes: int = 0
+    outcome: str = 'skipped'
+    reason: str = ''
+    source_bytes: int = 0
+    first_bytes: str = ''
+
+    @property
+    def is_record(self) -> bool:
+        return self.outcome != 'skipped'
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardIndex:
+    """A shard's index file: what the shard holds, and the conversion settings it was made with."""
+
+    shard: str
+    contract: str
+    records: int
+    bytes: int
+    sha256: str
+    entries: tuple[IndexEntry, ...]
+
+    def save(self, path: str) -> None:
+        header = dataclasses.asdict(self)
+        entries = header.pop('entries')
+        lines = [json.dumps(line, separators=(',', ':')) for line in ({**header}, *entries)]
+        files.write_bytes(path, '\n'.join([*lines, '']).encode('ascii'))
+
+    @classmethod
+    def load(cls, path: str) -> ShardIndex:
+        """Raises InputError, naming the file, when it is not an index."""
+        try:
+            header, *entries = map(json.loads, files.read_bytes(path).splitlines())
+            return cls(**header, entries=tuple(IndexEntry(**entry) for entry in entries))
+        except (ValueError, TypeError, UnicodeDecodeError) as error:
+            raise InputError(
+                f'{path} is damaged ({error}): run the conversion again, which makes it anew.'
+            ) from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A shard's line in the manifest."""
+
+    file: str
+    records: int
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    pictures: int
+    pictures_per_class: tuple[int, ...]
+    shards: tuple[Shard, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """manifest.json. `found` = the records of all splits + `skipped` + `ignored`."""
+
+    dataset_name: str
+    classes: tuple[ClassFolder, ...]
+    splits: dict[str, Split]
+    settings: dict[str, Any]
+    found: int
+    ignored: int
+    skipped: int
+    skip_reasons: dict[str, int]
+    outcomes: dict[str, int]
+
+    @property
+    def labels(self) -> list[str]:
+        return [label for _, label in self.classes]
+
+    def to_json(self) -> dict[str, Any]:
+        value = dataclasses.asdict(self)
+        value['format'] = FORMAT
+        value['classes'] = [folder._asdict() for folder in self.classes]
+        return value
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Manifest:
+        splits = {
+            name: Split(
+                pictures=split['pictures'],
+                pictures_per_class=tuple(split['pictures_per_class']),
+                shards=tuple(Shard(**shard) for shard in split['shards']),
+            )
+            for name, split in value['splits'].items()
+        }
+        classes = tuple(ClassFolder(**folder) for folder in value['classes'])
+        rest = {k: v for k, v in value.items() if k not in ('format', 'splits', 'classes')}
+        return cls(splits=splits, classes=classes, **rest)
+
+
+def settings_of(config: ConversionConfig) -> dict[str, Any]:
+    """What the records depend on besides the pictures."""
+    return {
+        'classes': list(config.classes),
+        'validation_percentage': config.validation_percentage,
+        'testing_percentage': config.testing_percentage,
+        'split_by': 'given_path' if config.splits_by_given_path else 'relative_path',
+        'split_prefix': config.hash_prefix,
+        'codecs_version': codecs.VERSION,
+        'schema_version': schema.VERSION,
+    }
+
+
+def load_manifest(records_dir: str) -> Manifest:
+    """Raises InputError where there is no whole conversion of this format."""
+    path = files.join(records_dir, MANIFEST)
+    if not files.exists(path):
+        raise InputError(
+            f'--records_dir: {records_dir} has no {MANIFEST}: no conversion finished there. Convert '
+            'first (tools/convert_images.py), or give --image_dir too.'
+        )
+    value = files.read_json(path)
+    found = value.get('format') if isinstance(value, dict) else None
+    if found != FORMAT:
+        raise InputError(f'{path}: its format is {found!r}, wanted {FORMAT!r}: convert again.')
+    try:
+        return Manifest.from_json(value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f'{path} is damaged ({error!r}): convert again.') from None
+
+
+def check_settings(records_dir: str, manifest: Manifest, insisted: Mapping[str, Any]) -> None:
+    """Raises InputError when the records were made with another setting than one insisted on."""
+    for name, wanted in insisted.items():
+        found = manifest.settings.get(name)
+        if name in manifest.settings and found != wanted:
+            raise InputError(
+                f'--{name}={wanted}: the records in {records_dir} were made with {found}. Leave the '
+                'flag out, or convert again with it (give --image_dir too).'
+            )
+
+
+def check_shards(records_dir: str, manifest: Manifest) -> None:
+    """Raises InputError, naming the shard, when one is missing or has another length than stated."""
+    for split in manifest.splits.values():
+        for shard in split.shards:
+            path = files.join(records_dir, shard.file)
+            if (found := files.size(path)) != shard.bytes:
+                what = 'is missing' if found is None else f'has {found} bytes, not {shard.bytes}'
+                raise InputError(
+                    f'--records_dir: the shard {path} {what}: convert again, which makes only what '
+                    'is missing.'
+                )
+
+
+def load_indexes(records_dir: str, manifest: Manifest, split: str) -> list[ShardIndex]:
+    """The indexes of a split's shards, in order; checked against the manifest."""
+    indexes = []
+    for shard in manifest.splits[split].shards:
+        path = files.join(records_dir, shard.file + INDEX_SUFFIX)
+        try:
+            index = ShardIndex.load(path)
+        except OSError:
+            raise InputError(f'--records_dir: {path} is missing: convert again.') from None
+        if index.sha256 != shard.sha256:
+            raise InputError(f'--records_dir: {path} is of another shard: convert again.')
+        indexes.append(index)
+    return indexes
+
+
+def save_tfds_metadata(records_dir: str, manifest: Manifest) -> None:
+    """Writes what `tfds.builder_from_directory(records_dir)` reads."""
+
+    def of_class(name: str, **what: Any) -> dict[str, Any]:
+        return {'pythonClassName': f'tensorflow_datasets.core.features.{name}', **what}
+
+    def group(features: dict[str, Any]) -> dict[str, Any]:
+        return of_class('features_dict.FeaturesDict', featuresDict={'features': features})
+
+    text = of_class('text_feature.Text', text={})
+    integer = of_class('scalar.Scalar', tensor={'dtype': 'int64', 'shape': {}, 'encoding': 'none'})
+    picture = {'dtype': 'uint8', 'shape': {'dimensions': ['-1', '-1', '3']}}
+    label = {'numClasses': str(len(manifest.classes))}
+    image = {
+        'encoded': of_class('image_feature.Image', image=picture),
+        'format': text,
+        'height': integer,
+        'width': integer,
+        'colorspace': text,
+        'channels': integer,
+        'filename': text,
+        'sha256': text,
+        'class': group(
+            {
+                'label': of_class('class_label_feature.ClassLabel', classLabel=label),
+                'text': text,
+            }
+        ),
+    }
+    files.write_json(files.join(records_dir, 'features.json'), group({'image': group(image)}))
+    labels = ''.join(f'{label}\n' for label in manifest.labels)
+    files.write_bytes(files.join(records_dir, 'image-class-label.labels.txt'), labels.encode())
+    info = {
+        'name': manifest.dataset_name,
+        'version': '1.0.0',
+        'fileFormat': 'tfrecord',
+        'description': f'{manifest.dataset_name}: pictures in folders, converted by poets_tfr.',
+        'splits': [
+            {
+                'name': name,
+                'shardLengths': [str(shard.records) for shard in split.shards],
+                'numBytes': str(sum(shard.bytes for shard in split.shards)),
+                'filepathTemplate': '{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}',
+            }
+            for name, split in manifest.splits.items()
+            if split.shards
+        ],
+    }
+    files.write_json(files.join(records_dir, 'dataset_info.json'), info)
+
+
+def save_skipped(records_dir: str, entries: Iterable[IndexEntry]) -> None:
+    """skipped.tsv: path, reason, size, first bytes in hex; sorted; escaped as JSON strings are."""
+    lines = ['path\treason\tbytes\tfirst_bytes']
+    for entry in sorted(entries, key=lambda entry: entry.path):
+        path, reason = (json.dumps(text)[1:-1] for text in (entry.path, entry.reason))
+        lines.append(f'{path}\t{reason}\t{entry.source_bytes}\t{entry.first_bytes}')
+    content = '\n'.join([*lines, '']).encode('ascii')
+    files.write_bytes(files.join(records_dir, SKIPPED), content)
+
+
+def table(labels: Sequence[str], counts: dict[str, Sequence[int]]) -> str:
+    """A text table of pictures per class and split, with totals."""
+    splits = [split for split in SPLITS if split in counts]
+    width = max(len('total'), *map(len, labels))
+    rows = [(label, [counts[split][i] for split in splits]) for i, label in enumerate(labels)]
+    rows.append(('total', [sum(counts[split]) for split in splits]))
+    lines = [f'{"class":{width}} ' + ''.join(f'{split:>12}' for split in splits)]
+    lines += [f'{name:{width}} ' + ''.join(f'{n:>12,}' for n in row) for name, row in rows]
+    return '\n'.join(lines)

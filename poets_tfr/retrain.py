@@ -1,0 +1,183 @@
+"""The orchestrator: every stage in order, each skipped when its result stands."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from poets_tfr import features, files, progress
+from poets_tfr.backbones import frozen
+from poets_tfr.backbones.frozen import Backbone
+from poets_tfr.config import ConversionConfig, InputError, OutputConfig, RetrainConfig
+from poets_tfr.export import frozen_graph, saved_model
+from poets_tfr.export.frozen_graph import FrozenGraph
+from poets_tfr.features import SplitFeatures
+from poets_tfr.records import manifest as manifests
+from poets_tfr.records import writing
+from poets_tfr.records.image_dir import Listing, list_image_dir
+from poets_tfr.records.manifest import Manifest
+from poets_tfr.reporting.summaries import Summaries
+from poets_tfr.training import head as heads
+from poets_tfr.training import loop
+from poets_tfr.training.head import Head
+from poets_tfr.training.loop import Evaluation, Measurements
+
+log = logging.getLogger('poets_tfr')
+
+
+def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) -> float | None:
+    """Makes a classifier of a picture folder, or of records made before.
+
+    Args:
+      config: the run.
+      insisted: conversion settings that were asked for explicitly; records made otherwise are
+        refused.
+
+    Returns:
+      The test accuracy, a fraction of 1; None where there are no test pictures.
+
+    Raises:
+      InputError: something the user can mend; all that can be known early is said early.
+    """
+    listing = _check_inputs(config)
+    manifest = _records(config.conversion, listing, insisted or {})
+    backbone = frozen.load(config.backbone)
+    graph = _trial_export(backbone, manifest, config.output)
+    splits = features.extract(
+        config.conversion.records_dir,
+        manifest,
+        backbone,
+        config.output.bottleneck_dir,
+        config.backbone,
+    )
+    splits = {name: split for name, split in splits.items() if len(split)}
+    with progress.stage(f'Training {config.head.how_many_training_steps} steps'):
+        head = _train(config, splits, graph)
+    accuracy = _test(config, splits, head, manifest)
+    _export(config.output, backbone, graph, head, manifest)
+    return accuracy
+
+
+def _check_inputs(config: RetrainConfig) -> Listing | None:
+    """All that can go wrong and is known without TensorFlow, before any long work."""
+    output = config.output
+    listing = None
+    if config.conversion.image_dir:
+        listing = list_image_dir(config.conversion)
+        files.check_writable_dir(config.conversion.records_dir, 'records_dir')
+    elif not config.conversion.records_dir:
+        raise InputError('Must set flag --image_dir (a folder with one folder per class).')
+    else:
+        manifests.load_manifest(config.conversion.records_dir)
+    files.check_writable(output.output_graph, 'output_graph')
+    files.check_writable(output.output_labels, 'output_labels')
+    files.check_writable_dir(output.summaries_dir, 'summaries_dir')
+    files.check_writable_dir(output.bottleneck_dir, 'bottleneck_dir')
+    if output.intermediate_store_frequency:
+        directory = output.intermediate_output_graphs_dir
+        files.check_writable_dir(directory, 'intermediate_output_graphs_dir')
+    if output.saved_model_dir:
+        saved_model.check_dir(output.saved_model_dir)
+    frozen.check_available(config.backbone)
+    return listing
+
+
+def _records(
+    config: ConversionConfig, listing: Listing | None, insisted: Mapping[str, Any]
+) -> Manifest:
+    if listing:
+        return writing.convert(config, listing)
+    manifest = manifests.load_manifest(config.records_dir)
+    manifests.check_settings(config.records_dir, manifest, insisted)
+    manifests.check_shards(config.records_dir, manifest)
+    counts = {name: split.pictures_per_class for name, split in manifest.splits.items()}
+    log.info('%s', manifests.table(manifest.labels, counts))
+    return manifest
+
+
+def _trial_export(backbone: Backbone, manifest: Manifest, output: OutputConfig) -> FrozenGraph:
+    """Builds, serialises and reads back the graph with an empty head, so that no run dies saving."""
+    import tensorflow as tf
+
+    graph = FrozenGraph(backbone, manifest.labels, output.final_tensor_name)
+    shape = backbone.feature_width, len(manifest.labels)
+    empty = graph.with_head(np.zeros(shape, np.float32), np.zeros(shape[1], np.float32))
+    tf.compat.v1.GraphDef.FromString(frozen_graph.serialized(empty))
+    return graph
+
+
+def _train(config: RetrainConfig, splits: dict[str, SplitFeatures], graph: FrozenGraph) -> Head:
+    classes = len(graph.description.labels)
+    frequency = config.output.intermediate_store_frequency
+    width = splits['train'].features.shape[1]
+    head = heads.init(width, classes, config.head.seed)
+    with Summaries(config.output.summaries_dir) as summaries:
+        for measured in loop.train(splits, classes, config.head, pause_every=frequency):
+            for evaluation in measured.evaluations:
+                _log_evaluation(evaluation)
+            summaries.add(measured)
+            if frequency:
+                _store_intermediate(measured, frequency, config.output, graph)
+            head = measured.head
+    return head
+
+
+def _log_evaluation(evaluation: Evaluation) -> None:
+    """The original's lines, word for word: documents and scripts quote them."""
+    now, step = datetime.datetime.now(), evaluation.step
+    log.info('%s: Step %d: Train accuracy = %.1f%%', now, step, evaluation.train_accuracy * 100)
+    log.info('%s: Step %d: Cross entropy = %f', now, step, evaluation.cross_entropy)
+    if evaluation.validation_accuracy is not None:
+        percent = evaluation.validation_accuracy * 100
+        draws = evaluation.validation_draws
+        log.info('%s: Step %d: Validation accuracy = %.1f%% (N=%d)', now, step, percent, draws)
+
+
+def _store_intermediate(
+    measured: Measurements, frequency: int, output: OutputConfig, graph: FrozenGraph
+) -> None:
+    step = measured.last_step
+    if step == 0 or step % frequency:
+        return
+    name = f'intermediate_{step}.pb'
+    path = files.join(output.intermediate_output_graphs_dir, name)
+    log.info('Save intermediate result to : %s', path)
+    graph.save(path, measured.head.weights.numpy(), measured.head.biases.numpy())
+
+
+def _test(
+    config: RetrainConfig, splits: dict[str, SplitFeatures], head: Head, manifest: Manifest
+) -> float | None:
+    test = splits.get('test')
+    if test is None:
+        log.info('No test pictures (--testing_percentage=0): no final test accuracy.')
+        return None
+    accuracy, rows, predicted = loop.accuracy_of(
+        head, test, config.head.test_batch_size, config.head
+    )
+    log.info('Final test accuracy = %.1f%% (N=%d)', accuracy * 100, len(rows))
+    if config.output.print_misclassified_test_images:
+        log.info('=== MISCLASSIFIED TEST IMAGES ===')
+        for row, label in zip(rows, predicted, strict=True):
+            if label != test.labels[row]:
+                path = os.path.join(config.conversion.image_dir, test.paths[row])
+                log.info('%70s  %s', progress.printable(path), manifest.labels[label])
+    return accuracy
+
+
+def _export(
+    output: OutputConfig, backbone: Backbone, graph: FrozenGraph, head: Head, manifest: Manifest
+) -> None:
+    log.info('Converted 2 variables to const ops.')
+    log.info('Save final result to : %s', output.output_graph)
+    graph.save(output.output_graph, head.weights.numpy(), head.biases.numpy())
+    labels = ''.join(f'{label}\n' for label in manifest.labels)
+    files.write_bytes(output.output_labels, labels.encode('utf-8', 'surrogateescape'))
+    if output.saved_model_dir:
+        saved_model.save(output.saved_model_dir, backbone, head, manifest.labels)
+        log.info('Saved model: %s', output.saved_model_dir)

@@ -1,0 +1,350 @@
+"""The files that install, build and describe the project agree with each other and the code."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import hashlib
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import poets_tfr
+
+ROOT = Path(__file__).resolve().parents[1]
+LICENSE_SHA256 = 'cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30'
+
+# Not in the extra test: the tests that import it skip where it is missing.
+OPTIONAL_IN_TESTS = {'tensorflow-io'}
+
+# What the modules are called in the index, for modules that may be absent where this runs.
+DISTRIBUTIONS = {'PIL': 'pillow', 'absl': 'absl-py', 'google': 'protobuf'}
+
+
+def read_setup_cfg() -> configparser.ConfigParser:
+    config = configparser.ConfigParser()
+    config.read(ROOT / 'setup.cfg')
+    return config
+
+
+SETUP = read_setup_cfg()
+
+
+def lines_of(value: str) -> list[str]:
+    return [line.strip() for line in value.splitlines() if line.strip()[:1] not in ('', '#')]
+
+
+def requirement(line: str) -> tuple[str, str]:
+    """'Name[extra]>=1,<2; marker' -> ('name[extra]', '<2,>=1')."""
+    match = re.fullmatch(r'([\w.-]+)(\[[\w,-]+\])?\s*([^;\s]*)\s*(;.*)?', line)
+    assert match, line
+    name = re.sub(r'[-_.]+', '-', match[1]).lower()
+    return name + (match[2] or ''), ','.join(sorted(match[3].split(',')))
+
+
+def requirements(*extras: str) -> dict[str, str]:
+    """Those of the base, or those of the extras named, as {name: constraint}."""
+    found = [lines_of(SETUP['options.extras_require'][extra]) for extra in extras]
+    found = found or [lines_of(SETUP['options']['install_requires'])]
+    return dict(requirement(line) for lines in found for line in lines)
+
+
+def python_files(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob('*.py'))
+
+
+def third_party_imports(paths: list[Path]) -> dict[str, Path]:
+    """{distribution: one of the files that import it}, imports inside functions included."""
+    own = {'poets_tfr', *(path.stem for path in (ROOT / 'tests').rglob('*.py'))}
+    own |= {path.name for path in (ROOT / 'tests').iterdir() if path.is_dir()}
+    installed = importlib.metadata.packages_distributions()
+    found = {}
+    for path in paths:
+        for module in imported_modules(ast.parse(path.read_bytes(), path)):
+            if module not in own | sys.stdlib_module_names:
+                names = installed.get(module, [])
+                name = DISTRIBUTIONS.get(module) or (names[0] if len(set(names)) == 1 else module)
+                found[re.sub(r'[-_.]+', '-', name).lower()] = path
+    return found
+
+
+def imported_modules(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition('.')[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition('.')[0]
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ('importorskip', 'import_module')
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            yield str(node.args[0].value).partition('.')[0]
+
+
+def own_files() -> Iterator[Path]:
+    """Every file of the checkout that is not made by a tool."""
+    made = {'build', 'dist', '__pycache__'}
+    hidden_but_own = {'.ci', '.gitignore', '.dockerignore'}
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [
+            name
+            for name in folders
+            if name not in made
+            and not name.endswith('.egg-info')
+            and (name[0] != '.' or name in hidden_but_own)
+        ]
+        yield from (Path(folder, n) for n in names if n[0] != '.' or n in hidden_but_own)
+
+
+# Requirements
+
+
+def test_importing_tests_needs_only_the_base_and_the_extra_test() -> None:
+    declared = requirements().keys() | requirements('test').keys() | OPTIONAL_IN_TESTS
+    undeclared = {
+        name: str(path.relative_to(ROOT))
+        for name, path in third_party_imports(python_files('tests')).items()
+        if name not in declared
+    }
+    assert not undeclared
+
+
+def test_the_code_imports_only_the_base_and_the_extra_io() -> None:
+    declared = requirements().keys() | requirements('io').keys()
+    undeclared = {
+        name: str(path.relative_to(ROOT))
+        for name, path in third_party_imports(python_files('poets_tfr', 'tools')).items()
+        if name not in declared
+    }
+    assert not undeclared
+
+
+def test_the_extras_hold_what_the_set_up_promises() -> None:
+    assert requirements('io') == {'tensorflow': '~=2.16.2', 'tensorflow-io': '==0.37.1'}
+    assert all('python_version<"3.13"' in line for line in io_lines()), 'no wheels for 3.13'
+    # The same range as the base, with CUDA.
+    assert requirements('gpu') == {'tensorflow[and-cuda]': requirements()['tensorflow']}
+    assert {'pytest', 'pytest-timeout', 'tensorflow-datasets'} <= requirements('test').keys()
+    assert {'ruff', 'mypy'} <= requirements('lint').keys()
+
+
+def io_lines() -> list[str]:
+    return lines_of(SETUP['options.extras_require']['io'])
+
+
+def test_tensorboard_finds_pkg_resources() -> None:
+    assert requirements()['setuptools'] == '<81'
+    pyproject = (ROOT / 'pyproject.toml').read_text()
+    assert 'requires = ["setuptools>=70.1,<81"]' in pyproject
+
+
+# Dockerfile
+
+
+def dockerfile() -> str:
+    """Without comments, and with each continued line as one."""
+    text = re.sub(r'^#.*\n', '', (ROOT / 'Dockerfile').read_text(), flags=re.MULTILINE)
+    return re.sub(r'\\\n', ' ', text)
+
+
+def test_dockerfile_pins_are_those_of_setup_cfg() -> None:
+    pins = dict(
+        requirement(pin) for pin in re.findall(r'"([\w.-]+[\w\[\],-]*[~=<>][^"]*)"', dockerfile())
+    )
+    io = requirements('io')
+    assert pins == {
+        'tensorflow[and-cuda]': io['tensorflow'],
+        'tensorflow-io': io['tensorflow-io'],
+        'setuptools': requirements()['setuptools'],
+    }
+
+
+def test_dockerfile_installs_as_make_setup_does() -> None:
+    assert 'pip install -e ".[io,gpu]"' in dockerfile()
+    assert 'pip install -e ".[$$extras]"' in (ROOT / 'Makefile').read_text()
+
+
+def test_dockerfile_has_a_python_that_tensorflow_io_supports() -> None:
+    version = re.search(r'^FROM python:3\.(\d+)-slim$', dockerfile(), re.MULTILINE)
+    assert version
+    assert SETUP['options']['python_requires'] == '>=3.10'
+    assert 10 <= int(version[1]) < 13
+
+
+def test_dockerfile_answers_at_the_paths_of_the_tutorial() -> None:
+    text = dockerfile()
+    for path in (
+        '/tf_files',
+        '/image_classification_tf_docker',
+        '/tensorflow/tensorflow/examples/image_retraining',
+    ):
+        assert path in text
+    for script in re.findall(r'/poets_tfr/(tools/\w+\.py)', text):
+        assert (ROOT / script).is_file()
+
+
+def test_dockerignore_keeps_what_the_image_needs() -> None:
+    ignored = (ROOT / '.dockerignore').read_text().split()
+    for needed in ('setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE', 'poets_tfr', 'tools'):
+        assert needed not in ignored
+        assert (ROOT / needed).exists()
+
+
+# What gets installed
+
+
+def console_scripts() -> dict[str, str]:
+    pairs = lines_of(SETUP['options.entry_points']['console_scripts'])
+    return dict(re.split(r'\s*=\s*', pair) for pair in pairs)
+
+
+def test_every_wing_is_packaged() -> None:
+    folders = {'poets_tfr.tools'} if (ROOT / 'tools/__init__.py').is_file() else set()
+    for init in (ROOT / 'poets_tfr').rglob('__init__.py'):
+        folders.add('.'.join(init.parent.relative_to(ROOT).parts))
+    assert set(lines_of(SETUP['options']['packages'])) == folders
+
+
+@pytest.mark.parametrize('command', console_scripts())
+def test_console_script_points_at_a_main(command: str) -> None:
+    module, _, function = console_scripts()[command].partition(':')
+    source = ROOT / 'tools' / f'{module.removeprefix("poets_tfr.tools.")}.py'
+    assert function == 'main'
+    tree = ast.parse(source.read_bytes())
+    mains = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == 'main']
+    assert len(mains) == 1
+    assert not mains[0].args.args or len(mains[0].args.defaults) == len(mains[0].args.args)
+    assert re.search(r"if __name__ == '__main__':\n    sys\.exit\(main\(\)\)", source.read_text())
+    assert shutil.which(command, path=os.path.dirname(sys.executable)), 'run make setup again'
+
+
+def test_wheel_holds_the_tools(tmp_path: Path) -> None:
+    source = tmp_path / 'source'
+    source.mkdir()
+    for name in ('setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE'):
+        shutil.copy(ROOT / name, source)
+    for name in ('poets_tfr', 'tools'):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__'))
+    subprocess.run(
+        [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation']
+        + ['--no-index', '--wheel-dir', str(tmp_path), str(source)],
+        check=True,
+        timeout=120,
+    )
+    (wheel,) = tmp_path.glob('*.whl')
+    assert wheel.name.startswith(f'poets_tfr-{poets_tfr.__version__}-')
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if name.endswith('.py')}
+        (metadata,) = (name for name in archive.namelist() if name.endswith('/METADATA'))
+        assert 'Apache-2.0' in archive.read(metadata).decode()
+    expected = {str(path.relative_to(ROOT)) for path in python_files('poets_tfr')}
+    expected |= {f'poets_tfr/{path.relative_to(ROOT)}' for path in python_files('tools')}
+    assert packed == expected
+
+
+# Makefile
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (ROOT / 'Makefile').read_text()
+    documented = re.findall(r'^([a-z-]+):.*?## (.+)$', makefile, re.MULTILINE)
+    phony = re.search(r'^\.PHONY:((?:.*\\\n)*.*)$', makefile, re.MULTILINE)
+    assert phony
+    assert sorted(name for name, _ in documented) == sorted(phony[1].replace('\\', '').split())
+    if shutil.which('make') is None:
+        pytest.skip('make is not installed')
+    # Under make this process inherits its flags (-n, -j), which are not meant for this one.
+    clean = {k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL')}
+    shown = subprocess.run(
+        ['make', '--no-print-directory', 'help'],
+        cwd=ROOT,
+        env=clean,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout
+    for name, says in documented:
+        assert re.search(rf'^  {name} +{re.escape(says)}$', shown, re.MULTILINE), name
+
+
+def test_makefile_names_files_that_exist() -> None:
+    makefile = (ROOT / 'Makefile').read_text()
+    for name in set(re.findall(r'\b(?:tools|configs)/\w+\.\w+', makefile)):
+        assert (ROOT / name).is_file(), name
+
+
+# The rest
+
+
+def test_license_is_the_plain_apache_text() -> None:
+    assert hashlib.sha256((ROOT / 'LICENSE').read_bytes()).hexdigest() == LICENSE_SHA256
+    assert SETUP['metadata']['license'] == 'Apache-2.0'
+
+
+def test_changelog_has_an_unreleased_section() -> None:
+    assert '\n## Unreleased\n' in (ROOT / 'CHANGELOG.md').read_text()
+
+
+def test_no_file_names_a_path_of_one_machine() -> None:
+    places = [r'/(?:home|Users)/\w+/', r'/' + r'root/', re.escape(sys.prefix) + r'\b']
+    if len(ROOT.parts) > 2:  # a checkout at /src would be found in every .../src
+        places.append(re.escape(str(ROOT)) + r'\b')
+    pattern = re.compile('|'.join(rf'(?<![\w.~$}}])(?:{place})' for place in places))
+    found = []
+    for path in own_files():
+        text = path.read_bytes().decode('utf-8', errors='replace')
+        found += [f'{path.relative_to(ROOT)}: {match[0]}' for match in pattern.finditer(text)]
+    assert not found
+
+
+def test_ci_fails_on_a_skip_without_an_allowed_reason(tmp_path: Path) -> None:
+    shutil.copy(ROOT / 'tests/conftest.py', tmp_path)
+    (tmp_path / 'test_it.py').write_text(
+        'import pytest\n'
+        "@pytest.mark.skipif(True, reason='tensorflow-io is not installed')\n"
+        'def test_allowed(): pass\n'
+        "@pytest.mark.xfail(reason='known')\n"
+        'def test_known(): assert False\n'
+        'def test_passing(): pass\n'
+    )
+    assert run_pytest(tmp_path, ci='1').returncode == 0
+    (tmp_path / 'test_other.py').write_text(
+        "import pytest\npytest.skip('too tired', allow_module_level=True)\n"
+    )
+    assert run_pytest(tmp_path, ci='').returncode == 0
+    refused = run_pytest(tmp_path, ci='1')
+    assert refused.returncode == pytest.ExitCode.TESTS_FAILED
+    assert 'test_other.py: Skipped: too tired' in refused.stdout
+
+
+def run_pytest(folder: Path, ci: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            sys.executable,
+            '-m',
+            'pytest',
+            '-p',
+            'no:cacheprovider',
+            '-c',
+            os.devnull,
+            '--rootdir',
+            str(folder),
+            str(folder),
+        ],
+        env={**os.environ, 'CI': ci},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )

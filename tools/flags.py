@@ -1,0 +1,254 @@
+"""absl flags <-> the config dataclasses, and how every tool starts and ends.
+
+One define_* per dataclass: a flag's name, type and default are the field's own, the help stands
+here. Flags live in a FlagValues of the tool's own, so importing a tool defines nothing globally.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import signal
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from absl import flags
+
+from poets_tfr.config import (
+    BackboneConfig,
+    ConversionConfig,
+    HeadConfig,
+    InputError,
+    OutputConfig,
+)
+
+Config = TypeVar('Config')
+
+_CONVERSION = {
+    'image_dir': 'Path to folders of labeled images: one folder per class.',
+    'records_dir': (
+        'Where the TFRecords go. retrain.py: by default a folder below /tmp/poets_records; given '
+        'without --image_dir, it trains from the records there.'
+    ),
+    'dataset_name': "Begins the shards' names; by default the base name of image_dir.",
+    'classes': 'Folders to take as classes, comma-separated; by default all.',
+    'validation_percentage': 'What percentage of images to use as a validation set.',
+    'testing_percentage': 'What percentage of images to use as a test set.',
+    'split_by': (
+        'Which path decides the split: relative_path (<class>/<file>: moving the folder changes '
+        'nothing) or given_path (image_dir as typed, as the original did).'
+    ),
+    'split_prefix': (
+        "Split by given path, with this in place of image_dir: 'tf_files/flower_photos' gives the "
+        "published tutorial's test set."
+    ),
+    'num_shards': 'Shards per split; 0: one for every --shard_mib.',
+    'shard_mib': 'About how large a shard is, in MiB.',
+    'workers': 'Threads that decode and check pictures; 0: one per core.',
+    'on_bad_image': 'What to do with a file that is no whole picture: skip (and list) it, or fail.',
+    'max_bad_fraction': 'Fail when more than this fraction of the pictures is bad.',
+}
+_BACKBONE = {
+    'architecture': (
+        'Which network makes the features: inception_v3, inception_2015_12_05 or '
+        'mobilenet_<1.0|0.75|0.50|0.25>_<224|192|160|128>[_quantized].'
+    ),
+    'tfhub_module': 'A TF2 SavedModel, a folder or a URL, to use instead of --architecture.',
+    'image_size': 'Picture height and width for a --tfhub_module that does not state it.',
+    'weights': 'For inception_v3: imagenet, random (untrained, for demonstrations) or a file.',
+    'model_dir': 'Where downloaded weights are kept.',
+    'xla': 'Compile the network with XLA; auto: on a GPU only, where it pays.',
+    'feature_batch_size': 'How many pictures go through the network at a time.',
+}
+_HEAD = {
+    'how_many_training_steps': 'How many training steps to run before ending.',
+    'learning_rate': 'How large a learning rate to use when training.',
+    'eval_step_interval': 'How often to evaluate the training results, in steps.',
+    'train_batch_size': 'How many images to train on at a time; -1: all.',
+    'validation_batch_size': (
+        'How many images, drawn at random, an evaluation uses; -1: the whole validation set, which '
+        'gives steadier results.'
+    ),
+    'test_batch_size': 'How many images to test on at the end; -1: the whole test set, exactly.',
+    'sampling': (
+        'How pictures are drawn: class_uniform (each class as often) or natural (each picture).'
+    ),
+    'seed': 'The same seed gives the same result, to the bit, on one machine.',
+}
+_OUTPUT = {
+    'bottleneck_dir': 'Where computed features are kept for the next run.',
+    'output_graph': 'Where to save the trained graph.',
+    'output_labels': "Where to save the trained graph's labels.",
+    'saved_model_dir': 'Where to save the model as a SavedModel too; by default nowhere.',
+    'summaries_dir': 'Where to save summary logs for TensorBoard.',
+    'intermediate_output_graphs_dir': 'Where to save the intermediate graphs.',
+    'intermediate_store_frequency': 'Store an intermediate graph every so many steps; 0: never.',
+    'final_tensor_name': 'The name of the output classification layer in the retrained graph.',
+    'print_misclassified_test_images': 'Whether to print out the test images that were mistaken.',
+}
+
+
+def define_conversion(values: flags.FlagValues) -> None:
+    _define(values, ConversionConfig, _CONVERSION)
+
+
+def define_backbone(values: flags.FlagValues) -> None:
+    _define(values, BackboneConfig, _BACKBONE)
+
+
+def define_head(values: flags.FlagValues) -> None:
+    _define(values, HeadConfig, _HEAD)
+
+
+def define_output(values: flags.FlagValues) -> None:
+    _define(values, OutputConfig, _OUTPUT)
+
+
+def define_verbosity(values: flags.FlagValues) -> None:
+    flags.DEFINE_enum(
+        'logging_verbosity',
+        'INFO',
+        ['DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'],
+        'How much logging output should be produced.',
+        flag_values=values,
+    )
+
+
+def build(config: type[Config], values: flags.FlagValues, **overrides: Any) -> Config:
+    """The dataclass filled from the flags of its fields' names.
+
+    Raises:
+      InputError: a value is out of its range.
+    """
+    fields = dataclasses.fields(config)  # type: ignore[arg-type]
+    given = {field.name: values[field.name].value for field in fields}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    return config(**{**given, **overrides})
+
+
+def typed(values: flags.FlagValues, names: Mapping[str, str]) -> dict[str, Any]:
+    """The flags among `names` that were given, on the command line or in a flagfile."""
+    return {name: values[name].value for name in names if values[name].present}
+
+
+def run(
+    define: Callable[[flags.FlagValues], None],
+    main: Callable[[flags.FlagValues, list[str]], int | None],
+    usage: str,
+    argv: list[str] | None = None,
+) -> int:
+    """Parses the command line, runs `main(flags, positional arguments)`, gives the exit status.
+
+    Whatever the user can mend ends with one line on stderr and status 1; ^C with 130, SIGTERM 143.
+    """
+    argv = list(sys.argv if argv is None else argv)
+    values = flags.FlagValues()
+    define(values)
+    define_verbosity(values)
+    values.set_gnu_getopt(True)
+    program = os.path.basename(argv[0])
+    try:
+        if any(argument in ('--help', '-help', '-h', '--helpfull') for argument in argv[1:]):
+            print(f'{usage}\nflags:\n{_help(values)}', flush=True)
+            return 0
+        positional = values(_flagfiles_first(argv))[1:]
+        _start_logging(values['logging_verbosity'].value)
+        _start_tensorflow_quietly()
+        signal.signal(signal.SIGTERM, _on_sigterm)
+        return main(values, positional) or 0
+    except (InputError, flags.Error) as error:
+        print(f'{program}: error: {error}', file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f'{error.filename}: ' if error.filename else ''
+        print(f'{program}: error: {where}{error.strerror or error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f'{program}: interrupted. The same command goes on from here.', file=sys.stderr)
+        return 130
+
+
+def no_stray_arguments(positional: list[str]) -> None:
+    """Accepts the tutorial's spelling `--flip_left_right True`; refuses all else that is no flag."""
+    for argument in positional:
+        if argument.lower() == 'false':
+            logging.getLogger('poets_tfr').warning(
+                "WARNING: '%s' after a space is not read: to switch a flag off, write --noFLAG.",
+                argument,
+            )
+        elif argument.lower() != 'true':
+            raise InputError(f'{argument!r} is not a flag: flags begin with --, see --help.')
+
+
+def _define(values: flags.FlagValues, config: type, helps: Mapping[str, str]) -> None:
+    types = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        name, default, help_ = field.name, field.default, helps[field.name]
+        kind = types[name]
+        if typing.get_origin(kind) is typing.Literal:
+            choices = typing.get_args(kind)
+            flags.DEFINE_enum(name, default, choices, help_, flag_values=values)
+        elif typing.get_origin(kind) is tuple:
+            flags.DEFINE_list(name, list(default), help_, flag_values=values)
+        else:
+            define = {
+                str: flags.DEFINE_string,
+                int: flags.DEFINE_integer,
+                float: flags.DEFINE_float,
+                bool: flags.DEFINE_boolean,
+            }[kind]
+            define(name, default, help_, flag_values=values)
+
+
+def _flagfiles_first(argv: list[str]) -> list[str]:
+    """absl lets a flagfile that stands last win; here typed flags always win over flagfiles."""
+    first, rest, arguments = [], [], iter(argv[1:])
+    for argument in arguments:
+        name = argument.lstrip('-')
+        if argument.startswith('-') and name == 'flagfile':
+            first += [f'--flagfile={next(arguments, "")}']
+        elif argument.startswith('-') and name.startswith('flagfile='):
+            first.append(argument)
+        else:
+            rest.append(argument)
+    return [argv[0], *first, *rest]
+
+
+def _help(values: flags.FlagValues) -> str:
+    lines = []
+    for name in sorted(values):
+        flag = values[name]
+        default = '' if flag.default in (None, '', []) else f' (default: {flag.default})'
+        lines.append(f'  --{name}: {flag.help}{default}')
+    return '\n'.join(lines)
+
+
+def _start_logging(verbosity: str) -> None:
+    """What a run says goes to stdout, warnings to stderr, both as plain lines."""
+    log = logging.getLogger('poets_tfr')
+    log.handlers.clear()
+    log.propagate = False
+    log.setLevel(verbosity)
+    out, err = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
+    out.addFilter(lambda record: record.levelno < logging.WARNING)
+    err.setLevel(logging.WARNING)
+    log.addHandler(out)
+    log.addHandler(err)
+
+
+def _start_tensorflow_quietly() -> None:
+    """Before TensorFlow is imported: oneDNN on (CPUs of some kinds need the word), chatter off."""
+    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    os.environ.setdefault('KERAS_BACKEND', 'tensorflow')
+    logging.getLogger('tensorflow').setLevel(logging.ERROR)
+
+
+def _on_sigterm(signum: int, frame: Any) -> None:
+    raise SystemExit(143)

@@ -1,0 +1,61 @@
+"""Labels pictures with a graph that retrain.py wrote.
+
+python tools/label_image.py PICTURE [PICTURE ...]
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import flags as absl_flags
+from poets_tfr.tools import flags
+
+from poets_tfr import files, progress
+from poets_tfr.config import InputError, OutputConfig
+from poets_tfr.label import Labeller
+from poets_tfr.records.codecs import BadPictureError
+
+
+def main(argv: list[str] | None = None) -> int:
+    return flags.run(_define, _main, __doc__ or '', argv)
+
+
+def _define(values: absl_flags.FlagValues) -> None:
+    defaults = OutputConfig()
+    absl_flags.DEFINE_string(
+        'graph', defaults.output_graph, 'The graph to label with.', flag_values=values
+    )
+    absl_flags.DEFINE_string(
+        'labels', defaults.output_labels, "The graph's labels.", flag_values=values
+    )
+
+
+def _main(values: absl_flags.FlagValues, pictures: list[str]) -> int:
+    if not pictures:
+        raise InputError('Name at least one picture: label_image.py PICTURE')
+    contents = [_read(path) for path in pictures]
+    labeller = Labeller(values['graph'].value, values['labels'].value)
+    bad = 0
+    for path, content in zip(pictures, contents, strict=True):
+        if len(pictures) > 1:
+            print(f'{progress.printable(path)}:')
+        try:
+            scores = labeller.scores(content)
+        except BadPictureError as error:
+            print(f'label_image.py: {progress.printable(path)}: {error}', file=sys.stderr)
+            bad += 1
+            continue
+        for label, score in labeller.best_first(scores):
+            print(f'{label} (score = {score:.5f})')
+    return 1 if bad else 0
+
+
+def _read(path: str) -> bytes:
+    try:
+        return files.read_bytes(path)
+    except OSError as error:
+        raise InputError(f'{path}: {error.strerror or error}') from None
+
+
+if __name__ == '__main__':
+    sys.exit(main())
