@@ -1,28 +1,36 @@
 """Draws seeded pictures: flowers to learn from, and photo-like pictures to measure speed with.
 
-The flowers share their colours, backgrounds and light, so that neither a majority guess nor the mean colour of a
-picture tells them apart; the shapes and textures do. A picture depends on (seed, class, index) alone: drawing more
-pictures, or fewer, does not change the others.
+The flowers share their colours, backgrounds and light, so that neither a majority guess nor the
+mean colour of a picture tells them apart; the shapes and textures do. A picture depends on (seed,
+class, index) alone: drawing more pictures, or fewer, does not change the others. No TensorFlow.
 """
 
 from __future__ import annotations
 
 import colorsys
+import dataclasses
+import io
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from poets_tfr import files, progress
 from poets_tfr.config import InputError
 
 FLOWERS = ('daisy', 'poppy', 'sunflower', 'tulip')
 
 _SUPERSAMPLING = 2
+_SMALLEST = 16  # pixels
+_FLOWER_QUALITY = 90
+_PHOTO_LIKE_QUALITY = 95  # about 60 KB at 320 x 240, the size of a photo of flower_photos
+_MARK = 'poets_tfr drawing'
 _STYLE = 1  # part of every file's comment: raise it when the drawing changes
 
-# (hue, saturation, value), each a range. Every flower comes in every colour; its own colours only come more often.
+# Hue, saturation and value, each a range from 0 to 1. Every flower comes in every colour; its own
+# colours only come more often.
 _COLOURS = {
     'white': ((0.10, 0.18), (0.02, 0.12), (0.90, 1.00)),
     'yellow': ((0.12, 0.16), (0.70, 0.95), (0.88, 1.00)),
@@ -47,7 +55,141 @@ def picture_rng(seed: int, name: str, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64([seed, zlib.crc32(name.encode()), index]))
 
 
-# ----------------------------------------------------------------------------------------------- drawing
+# -------------------------------------------------------------------------------------------- files
+
+
+def write_flowers(
+    out_dir: str,
+    *,
+    per_class: int,
+    seed: int = 0,
+    width: int = 320,
+    height: int = 240,
+    kinds: Sequence[str] = FLOWERS,
+) -> int:
+    """Writes out_dir/<kind>/<kind>_<index, 4 digits>.jpg, `per_class` of each; keeps what stands.
+
+    A picture that is there and was drawn with these very settings is left untouched; one that was
+    drawn with others is replaced. No file is removed.
+
+    Returns:
+      How many pictures were written.
+
+    Raises:
+      InputError: an argument is out of its range, or a file of that name was not drawn here.
+    """
+    drawings = [
+        _Drawing(f'{kind}/{kind}_{index:04d}.jpg', kind, seed, kind, index, width, height)
+        for kind in kinds
+        for index in range(per_class)
+    ]
+    return _write_missing(out_dir, drawings)
+
+
+def write_held_back(
+    held_back_dir: str, *, count: int, seed: int = 0, width: int = 320, height: int = 240
+) -> int:
+    """As write_flowers, but pictures that it never draws: daisy.jpg, poppy.jpg, ... daisy_2.jpg."""
+    drawings = []
+    for place in range(count):
+        turn, kind_index = divmod(place, len(FLOWERS))
+        kind = FLOWERS[kind_index]
+        path = f'{kind}_{turn + 1}.jpg' if turn else f'{kind}.jpg'
+        drawings.append(_Drawing(path, kind, seed, f'held_back/{kind}', turn, width, height))
+    return _write_missing(held_back_dir, drawings)
+
+
+def write_photo_like(
+    out_dir: str,
+    *,
+    per_class: int,
+    num_classes: int = 4,
+    seed: int = 0,
+    width: int = 320,
+    height: int = 240,
+) -> int:
+    """As write_flowers, but with `draw_photo_like`: out_dir/class_00/class_00_0000.jpg, ..."""
+    names = [f'class_{number:02d}' for number in range(num_classes)]
+    drawings = [
+        _Drawing(f'{name}/{name}_{index:04d}.jpg', 'photo_like', seed, name, index, width, height)
+        for name in names
+        for index in range(per_class)
+    ]
+    return _write_missing(out_dir, drawings)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Drawing:
+    path: str  # below the folder, '/'-separated
+    kind: str  # one of FLOWERS, or photo_like
+    seed: int
+    name: str
+    index: int
+    width: int
+    height: int
+
+    def comment(self) -> str:
+        """What the file says about itself, so that a later call knows it again."""
+        return (
+            f'{_MARK} {_STYLE}: {self.kind}, seed {self.seed}, {self.name} {self.index}, '
+            f'{self.width} x {self.height}'
+        )
+
+    def jpeg(self) -> bytes:
+        rng = picture_rng(self.seed, self.name, self.index)
+        if self.kind == 'photo_like':
+            pixels = draw_photo_like(rng, width=self.width, height=self.height)
+            return encode_jpeg(pixels, quality=_PHOTO_LIKE_QUALITY, comment=self.comment())
+        pixels = draw_flower(self.kind, rng, width=self.width, height=self.height)
+        return encode_jpeg(pixels, quality=_FLOWER_QUALITY, comment=self.comment())
+
+
+def encode_jpeg(pixels: np.ndarray, *, quality: int = 90, comment: str = '') -> bytes:
+    """uint8 [height, width, 3] -> a baseline JPEG without chroma subsampling."""
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(
+        content, 'JPEG', quality=quality, subsampling='4:4:4', comment=comment.encode()
+    )
+    return content.getvalue()
+
+
+def _write_missing(directory: str, drawings: Sequence[_Drawing]) -> int:
+    for drawing in drawings[:1]:
+        if drawing.seed < 0:
+            raise InputError(f'seed must be 0 or more, not {drawing.seed}.')
+        if min(drawing.width, drawing.height) < _SMALLEST:
+            raise InputError(
+                f'A picture must be at least {_SMALLEST} pixels wide and high, '
+                f'not {drawing.width} x {drawing.height}.'
+            )
+    missing = [drawing for drawing in drawings if not _stands(directory, drawing)]
+    if not missing:
+        return 0
+    folders = {files.join(directory, drawing.path).rpartition('/')[0] for drawing in missing}
+    for folder in sorted(folders):
+        files.remove_stale_parts(folder)
+    with progress.bar(len(missing), 'pictures', 'Draw') as bar:
+        for drawing in missing:
+            files.write_bytes(files.join(directory, drawing.path), drawing.jpeg())
+            bar.update()
+    return len(missing)
+
+
+def _stands(directory: str, drawing: _Drawing) -> bool:
+    path = files.join(directory, drawing.path)
+    if not files.exists(path):
+        return False
+    try:
+        with files.open_read(path) as file, Image.open(file) as picture:
+            comment = picture.info.get('comment', b'')
+    except (OSError, SyntaxError):  # no picture at all; Pillow raises both
+        comment = b''
+    if not comment.startswith(_MARK.encode()):
+        raise InputError(f'{path} was not drawn here, so it is kept: name another folder.')
+    return bool(comment == drawing.comment().encode())
+
+
+# ------------------------------------------------------------------------------------------ drawing
 
 
 def draw_flower(
@@ -68,7 +210,7 @@ def draw_flower(
 
 
 def draw_photo_like(rng: np.random.Generator, *, width: int = 320, height: int = 240) -> np.ndarray:
-    """Draws smooth shapes under texture of every scale: it decodes and compresses like a detailed photo.
+    """Draws smooth shapes under texture of every scale, as costly to store as a detailed photo.
 
     Returns uint8 [height, width, 3], RGB.
     """
@@ -142,7 +284,7 @@ class _Pen:
         self.frame = np.eye(2)
 
     def tilt(self, squash: float, towards: float) -> None:
-        """Seen from the side: shortens the flower by `squash` in the direction `towards`, radians."""
+        """Shortens the flower by `squash` in the direction `towards` (radians): it leans away."""
         turn = _rotation(towards)
         self.frame = turn @ np.diag([squash, 1.0]) @ turn.T
 
@@ -285,7 +427,7 @@ def _draw_seeds(
 
 
 def _petal_shape(length: float, half_width: float, *, belly: float, tip: float) -> np.ndarray:
-    """An outline float64 [48, 2] along +x. Small `tip` is blunt, 1 pointed; small `belly` a wide base."""
+    """float64 [48, 2], an outline along +x; `tip` 0 is blunt, 1 pointed; `belly` 0 a wide base."""
     along = np.linspace(0.0, 1.0, 24)
     half = along**belly * (1.0 - along) ** tip
     half = half / half.max() * half_width
@@ -295,7 +437,7 @@ def _petal_shape(length: float, half_width: float, *, belly: float, tip: float) 
 
 
 def _around(rng: np.random.Generator, count: int, jitter: float) -> np.ndarray:
-    """`count` angles around the circle, from a random start, each moved by up to `jitter` of its gap."""
+    """`count` angles around the circle, shuffled, each moved by up to `jitter` of a gap."""
     places = np.arange(count) + rng.uniform(-jitter, jitter, count) + rng.uniform(0.0, 1.0)
     return rng.permutation(places) * (2.0 * math.pi / count)
 
@@ -304,7 +446,7 @@ def _rotation(angle: float) -> np.ndarray:
     return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 
 
-# ----------------------------------------------------------------------------------------------- colour and light
+# --------------------------------------------------------------------------------- colour and light
 
 
 def _petal_colour(rng: np.random.Generator, kind: str | None = None) -> Colour:
@@ -377,7 +519,7 @@ def _ramp(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
 def _smooth_noise(
     rng: np.random.Generator, size: tuple[int, int], cells: int, *, channels: int
 ) -> np.ndarray:
-    """float32 [height, width, channels], about standard normal, smooth over 1 / `cells` of the height."""
+    """float32 [height, width, channels], about standard normal, in `cells` rows of blobs."""
     width, height = size
     coarse = rng.normal(0.0, 1.0, (channels, cells, max(1, cells * width // height)))
     planes = [

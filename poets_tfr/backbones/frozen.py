@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import logging
 import os
+import re
+from collections.abc import Callable
 from typing import Any
 
-from poets_tfr import files
-from poets_tfr.backbones import weights
+from poets_tfr import files, progress
+from poets_tfr.backbones import random_weights, weights
 from poets_tfr.backbones.catalog import (
     BackboneSpec,
     FrozenGraphSource,
@@ -23,6 +26,10 @@ from poets_tfr.backbones.catalog import (
 from poets_tfr.config import BackboneConfig, InputError
 from poets_tfr.pictures import preprocess
 from poets_tfr.pictures.preprocess import Preprocessing
+
+log = logging.getLogger('poets_tfr')
+
+_FROZEN_INPUT, _FROZEN_FEATURES = 'pictures:0', 'Identity:0'  # as TensorFlow names them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,31 +125,70 @@ def _cut(graph_def: Any, input_tensor: str, feature_tensor: str) -> Any:
 
 
 def _load_keras(spec: BackboneSpec, source: KerasSource, config: BackboneConfig) -> Backbone:
-    import keras
+    """Building and freezing the model takes as long as a whole later run: the result is kept."""
     import tensorflow as tf
 
+    path = ''
     if config.weights == 'random':
-        digest = _digest(b'random weights 1')
+        log.info(
+            'Weights: random. This network is untrained: it shows that everything works, not how '
+            'good a classifier can be.'
+        )
+        digest = _digest(f'random weights {random_weights.VERSION}'.encode())
     else:
-        path = config.weights
-        if path == 'imagenet':
-            path = weights.fetch(source.imagenet_weights, config.model_dir)
+        is_file = config.weights != 'imagenet'
+        path = (
+            config.weights if is_file else weights.fetch(source.imagenet_weights, config.model_dir)
+        )
         digest = files.sha256_of(path)
+    key = _digest(f'{digest} {tf.__version__} {tf.keras.__version__}'.encode())[:16]
+    kept = files.join(config.model_dir, 'frozen')
+    content = _kept_graph(kept, f'{spec.name}-{key}')
+    if content is None:
+        with progress.stage(f'Building {spec.name}'):
+            concrete = _build_keras(spec, source, path)
+            content = _freeze(concrete).SerializeToString(deterministic=True)
+        files.write_bytes(
+            files.join(kept, f'{spec.name}-{key}-{_digest(content)[:16]}.pb'), content
+        )
+    graph_def = tf.compat.v1.GraphDef.FromString(content)
+    return Backbone(
+        name=spec.name,
+        preprocessing=spec.preprocessing,
+        feature_width=spec.feature_width,
+        graph_def=graph_def,
+        input_tensor=_FROZEN_INPUT,
+        feature_tensor=_FROZEN_FEATURES,
+        digest=digest,
+    )
+
+
+def _kept_graph(directory: str, name: str) -> bytes | None:
+    """A frozen graph that an earlier run kept; the end of its file name is its own digest."""
+    for file in files.list_names(directory):
+        if re.fullmatch(rf'{re.escape(name)}-[0-9a-f]{{16}}\.pb', file):
+            content = files.read_bytes(files.join(directory, file))
+            if file == f'{name}-{_digest(content)[:16]}.pb':
+                return content
+            log.warning('%s is damaged: it is made anew.', files.join(directory, file))
+            files.remove(files.join(directory, file))
+    return None
+
+
+def _build_keras(spec: BackboneSpec, source: KerasSource, weights_path: str) -> Any:
+    """The model as a traced function of pictures; with random weights where no path is given."""
+    import keras
+
     size = spec.preprocessing.size
     keras.backend.clear_session()  # so that layer names, and the graph's bytes, repeat
     model = getattr(keras.applications, source.application)(
         include_top=False, weights=None, pooling='avg', input_shape=(size, size, 3)
     )
-    if config.weights == 'random':
-        from poets_tfr.backbones.random_weights import seed_inception_weights
-
-        seed_inception_weights(model)
+    if weights_path:
+        _load_keras_weights(model, weights_path)
     else:
-        _load_keras_weights(model, path)
-    pictures = tf.TensorSpec([None, size, size, 3], tf.float32, name='pictures')
-    function = tf.function(lambda x: model(x, training=False), autograph=False)
-    concrete = function.get_concrete_function(pictures)
-    return _freeze(spec.name, spec.preprocessing, concrete, digest)
+        random_weights.seed_inception_weights(model)
+    return _trace(lambda pictures: model(pictures, training=False), size)
 
 
 def _load_keras_weights(model: Any, path: str) -> None:
@@ -168,10 +214,8 @@ def _load_saved_model(config: BackboneConfig) -> Backbone:
         raise InputError(
             f'--tfhub_module={config.tfhub_module} does not state its picture size: give --image_size.'
         )
-    spec_of_pictures = tf.TensorSpec([None, size, size, 3], tf.float32, name='pictures')
-    function = tf.function(lambda pictures: _features_of(module, pictures), autograph=False)
     try:
-        concrete = function.get_concrete_function(spec_of_pictures)
+        concrete = _trace(lambda pictures: _features_of(module, pictures), size)
     except (ValueError, TypeError) as error:
         raise InputError(
             f'--tfhub_module={config.tfhub_module} gives no features for pictures of '
@@ -184,8 +228,15 @@ def _load_saved_model(config: BackboneConfig) -> Backbone:
         if name != 'fingerprint.pb'
     )
     name = os.path.basename(os.path.normpath(directory))
-    zero_to_one = Preprocessing(size, mean=0, std=255)  # a hub module's range
-    return _freeze(name, zero_to_one, concrete, _digest(content.encode()))
+    return Backbone(
+        name=name,
+        preprocessing=Preprocessing(size, mean=0, std=255),  # a hub module's range is 0 to 1
+        feature_width=concrete.outputs[0].shape[-1],
+        graph_def=_freeze(concrete),
+        input_tensor=_FROZEN_INPUT,
+        feature_tensor=_FROZEN_FEATURES,
+        digest=_digest(content.encode()),
+    )
 
 
 def _module_dir(config: BackboneConfig) -> str:
@@ -221,24 +272,27 @@ def _features_of(module: Any, pictures: Any) -> Any:
     return features
 
 
-def _freeze(name: str, preprocessing: Preprocessing, concrete: Any, digest: str) -> Backbone:
-    """A traced function of pictures, its variables made constants."""
+def _trace(function: Callable[[Any], Any], size: int) -> Any:
+    """A concrete function of float32 [n, size, size, 3]."""
+    import tensorflow as tf
+
+    name = _FROZEN_INPUT.removesuffix(':0')
+    pictures = tf.TensorSpec([None, size, size, 3], tf.float32, name=name)
+    return tf.function(function, autograph=False).get_concrete_function(pictures)
+
+
+def _freeze(concrete: Any) -> Any:
+    """The GraphDef of a traced function of pictures, its variables made constants."""
     # The one name used here that is not public: there is no public way to freeze a TF2 function.
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
     )
 
     frozen = convert_variables_to_constants_v2(concrete)
-    (source,), (features,) = frozen.inputs, frozen.outputs
-    return Backbone(
-        name=name,
-        preprocessing=preprocessing,
-        feature_width=features.shape[-1],
-        graph_def=_cut(frozen.graph.as_graph_def(), source.name, features.name),
-        input_tensor=source.name,
-        feature_tensor=features.name,
-        digest=digest,
-    )
+    names = [tensor.name for tensor in (*frozen.inputs, *frozen.outputs)]
+    if names != [_FROZEN_INPUT, _FROZEN_FEATURES]:
+        raise InputError(f'One tensor in, one out is wanted of a network; it has {names}.')
+    return _cut(frozen.graph.as_graph_def(), *names)
 
 
 def _digest(content: bytes) -> str:

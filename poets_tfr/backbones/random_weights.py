@@ -22,10 +22,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
+if TYPE_CHECKING:
+    import keras
+
+VERSION = 1  # raised when the same seed gives other values
 _OFFSET = 1.0  # of batch norm, in standard deviations of its input
 _RELU_VARIANCE = 0.75109  # of max(0, z + _OFFSET), z standard normal
 _FIRST_GAIN = 20.0  # pictures are smooth: a centred kernel sees little of their variance
@@ -42,6 +46,8 @@ def seed_inception_weights(model: keras.Model, seed: int = 0) -> None:
         of a convolution without bias and a batch norm without scale.
       seed: 0 or more. The same seed gives the same bytes on every machine and version.
     """
+    import keras
+
     producers = {id(layer.output): layer for layer in model.layers}
     last = {id(layer) for layer in _last_norms(producers, model.output)}
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
@@ -72,6 +78,8 @@ def _last_norms(
     producers: dict[int, keras.layers.Layer], tensor: keras.KerasTensor
 ) -> Iterator[keras.layers.Layer]:
     """The batch norms that reach `tensor` through no convolution."""
+    import keras
+
     layer = producers[id(tensor)]
     if isinstance(layer, keras.layers.BatchNormalization):
         yield layer

@@ -107,20 +107,26 @@ def fetch_module(url: str, directory: str) -> str:
     """The local folder of the TF2 SavedModel at a TF Hub URL; it is fetched only if not there."""
     key = hashlib.sha256(url.encode()).hexdigest()[:16]
     folder = os.path.join(directory, f'module-{key}')
-    if os.path.exists(os.path.join(folder, 'saved_model.pb')):
-        return folder
-    archive = fetch(Download(f'{url}?tf-hub-format=compressed'), directory, f'module-{key}.tgz')
-    with tempfile.TemporaryDirectory(dir=directory, prefix=f'.module-{key}.') as unpacked:
+    if not os.path.exists(folder):
+        module = Download(f'{url}?tf-hub-format=compressed')
+        unpack(fetch(module, directory, f'module-{key}.tgz'), folder)
+    if not os.path.exists(os.path.join(folder, 'saved_model.pb')):
+        raise InputError(f'--tfhub_module={url}: {folder} holds no TF2 SavedModel.')
+    return folder
+
+
+def unpack(archive: str, folder: str, root: str = '.') -> None:
+    """A .tgz, or the folder `root` in it -> a new folder, which appears only when all is in it.
+
+    Raises:
+      InputError: the archive is damaged, or holds paths or links that lead outside.
+    """
+    parent, name = os.path.split(os.path.abspath(folder))
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f'.{name}.') as work:
+        unpacked = os.path.join(work, name)
         try:
             with tarfile.open(archive, mode='r:gz') as tar:
-                tar.extractall(unpacked, filter='data')  # refuses paths and links that lead outside
+                tar.extractall(unpacked, filter='data')
         except (tarfile.TarError, EOFError, OSError) as error:
             raise InputError(f'{archive} is damaged ({error}): delete it and run again.') from None
-        if not os.path.exists(os.path.join(unpacked, 'saved_model.pb')):
-            raise InputError(
-                f'--tfhub_module={url} is no TF2 SavedModel (no saved_model.pb in it).'
-            )
-        os.chmod(unpacked, 0o755)
-        os.rename(unpacked, folder)
-        os.mkdir(unpacked)  # for TemporaryDirectory to remove
-    return folder
+        os.rename(os.path.normpath(os.path.join(unpacked, root)), folder)
