@@ -26,8 +26,8 @@ TRAIN_FLAGS = $(call flag,how_many_training_steps,STEPS) $(call flag,architectur
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo convert train tensorboard label flowers test test-slow test-newest lint \
-	types check docker clean
+.PHONY: help setup demo convert train tensorboard label flowers bench test test-slow test-newest \
+	lint types check docker clean
 # Targets share an environment and the machine's memory.
 .NOTPARALLEL:
 
@@ -78,6 +78,9 @@ label: setup ## label PICTURE with the classifier of the last make train
 flowers: setup ## the tutorial: fetch flower_photos and the ImageNet weights, train
 	$(RUN) tools/fetch_flowers.py --out_dir=build/flowers
 	$(RUN) tools/retrain.py --flagfile=configs/flowers.flags $(TRAIN_FLAGS) $(FLAGS)
+
+bench: setup ## measure every stage beside its peers (BENCH_IMAGES, BENCH_MODELS: real ones)
+	$(RUN) tools/bench.py --json=build/bench/rows.json $(FLAGS)
 
 test: setup ## the tests, under 10 minutes
 	$(RUN) -m pytest -m "not slow" $(FLAGS)

@@ -44,8 +44,8 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
     Raises:
       InputError: something the user can mend; all that can be known early is said early.
     """
-    listing = _check_inputs(config)
-    manifest = _records(config.conversion, listing, insisted or {})
+    listing = _check_inputs(config, insisted or {})
+    manifest = _records(config.conversion, listing)
     backbone = frozen.load(config.backbone)
     graph = _trial_export(backbone, manifest, config.output)
     splits = features.extract(
@@ -63,7 +63,7 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
     return accuracy
 
 
-def _check_inputs(config: RetrainConfig) -> Listing | None:
+def _check_inputs(config: RetrainConfig, insisted: Mapping[str, Any]) -> Listing | None:
     """All that can go wrong and is known without TensorFlow, before any long work."""
     output = config.output
     listing = None
@@ -73,7 +73,10 @@ def _check_inputs(config: RetrainConfig) -> Listing | None:
     elif not config.conversion.records_dir:
         raise InputError('Must set flag --image_dir (a folder with one folder per class).')
     else:
-        manifests.load_manifest(config.conversion.records_dir)
+        records_dir = config.conversion.records_dir
+        manifest = manifests.load_manifest(records_dir)
+        manifests.check_settings(records_dir, manifest, insisted)
+        manifests.check_shards(records_dir, manifest)
     files.check_writable(output.output_graph, 'output_graph')
     files.check_writable(output.output_labels, 'output_labels')
     files.check_writable_dir(output.summaries_dir, 'summaries_dir')
@@ -87,14 +90,10 @@ def _check_inputs(config: RetrainConfig) -> Listing | None:
     return listing
 
 
-def _records(
-    config: ConversionConfig, listing: Listing | None, insisted: Mapping[str, Any]
-) -> Manifest:
+def _records(config: ConversionConfig, listing: Listing | None) -> Manifest:
     if listing:
         return writing.convert(config, listing)
     manifest = manifests.load_manifest(config.records_dir)
-    manifests.check_settings(config.records_dir, manifest, insisted)
-    manifests.check_shards(config.records_dir, manifest)
     counts = {name: split.pictures_per_class for name, split in manifest.splits.items()}
     log.info('%s', manifests.table(manifest.labels, counts))
     return manifest

@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 
 from absl import flags as absl_flags
-from poets_tfr.tools import flags
 
 from poets_tfr import files
 from poets_tfr.config import ConversionConfig, InputError
 from poets_tfr.records import image_dir, writing
+from poets_tfr.tools import flags
 
 
 def main(argv: list[str] | None = None) -> int:

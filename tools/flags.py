@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from absl import flags
@@ -129,9 +129,9 @@ def build(config: type[Config], values: flags.FlagValues, **overrides: Any) -> C
     return config(**{**given, **overrides})
 
 
-def typed(values: flags.FlagValues, names: Mapping[str, str]) -> dict[str, Any]:
-    """The flags among `names` that were given, on the command line or in a flagfile."""
-    return {name: values[name].value for name in names if values[name].present}
+def typed(values: flags.FlagValues, names: Iterable[str]) -> list[str]:
+    """Those of `names` that were given, on the command line or in a flagfile."""
+    return [name for name in names if values[name].present]
 
 
 def run(
@@ -145,37 +145,61 @@ def run(
     Whatever the user can mend ends with one line on stderr and status 1; ^C with 130, SIGTERM 143.
     """
     argv = list(sys.argv if argv is None else argv)
-    values = flags.FlagValues()
-    define(values)
-    define_verbosity(values)
-    values.set_gnu_getopt(True)
     program = os.path.basename(argv[0])
+    former = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
-        if any(argument in ('--help', '-help', '-h', '--helpfull') for argument in argv[1:]):
-            print(f'{usage}\nflags:\n{_help(values)}', flush=True)
-            return 0
-        positional = values(_flagfiles_first(argv))[1:]
-        _start_logging(values['logging_verbosity'].value)
-        _start_tensorflow_quietly()
-        signal.signal(signal.SIGTERM, _on_sigterm)
-        return main(values, positional) or 0
-    except (InputError, flags.Error) as error:
-        print(f'{program}: error: {error}', file=sys.stderr)
-        return 1
+        return _parse_and_run(define, main, usage, argv)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        where = f'{error.filename}: ' if error.filename else ''
-        print(f'{program}: error: {where}{error.strerror or error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f'{program}: interrupted. The same command goes on from here.', file=sys.stderr)
         return 130
+    except Exception as error:
+        message = _for_the_user(error)
+        if message is None:
+            raise
+        print(f'{program}: error: {message}', file=sys.stderr)
+        return 1
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _parse_and_run(
+    define: Callable[[flags.FlagValues], None],
+    main: Callable[[flags.FlagValues, list[str]], int | None],
+    usage: str,
+    argv: list[str],
+) -> int:
+    values = flags.FlagValues()
+    define(values)
+    define_verbosity(values)
+    values.set_gnu_getopt(True)
+    if any(argument in ('--help', '-help', '-h', '--helpfull') for argument in argv[1:]):
+        print(f'{usage}\nflags:\n{_help(values)}', flush=True)
+        return 0
+    positional = values(_flagfiles_first(argv))[1:]
+    _start_logging(values['logging_verbosity'].value)
+    _start_tensorflow_quietly()
+    return main(values, positional) or 0
+
+
+def _for_the_user(error: Exception) -> str | None:
+    """One line for what a person can mend; None for what looks like a mistake in this program."""
+    if isinstance(error, InputError | flags.Error):
+        return str(error)
+    if isinstance(error, OSError):
+        return f'{error.filename}: {error.strerror}' if error.filename else str(error)
+    if tensorflow := sys.modules.get('tensorflow'):
+        errors = tensorflow.errors  # what TensorFlow's file systems raise, a full disk say
+        of_files = errors.ResourceExhaustedError, errors.PermissionDeniedError, errors.NotFoundError
+        if isinstance(error, of_files):
+            return error.message.splitlines()[0]
+    return None
 
 
 def no_stray_arguments(positional: list[str]) -> None:
-    """Accepts the tutorial's spelling `--flip_left_right True`; refuses all else that is no flag."""
+    """Accepts the tutorial's spelling `--flip_left_right True`; refuses all other leftovers."""
     for argument in positional:
         if argument.lower() == 'false':
             logging.getLogger('poets_tfr').warning(

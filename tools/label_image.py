@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 
 from absl import flags as absl_flags
-from poets_tfr.tools import flags
 
 from poets_tfr import files, progress
 from poets_tfr.config import InputError, OutputConfig
 from poets_tfr.label import Labeller
 from poets_tfr.records.codecs import BadPictureError
+from poets_tfr.tools import flags
 
 
 def main(argv: list[str] | None = None) -> int:

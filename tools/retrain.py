@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 
 from absl import flags as absl_flags
-from poets_tfr.tools import flags
 
 from poets_tfr import retrain
 from poets_tfr.config import (
@@ -20,6 +19,8 @@ from poets_tfr.config import (
     RetrainConfig,
     default_records_dir,
 )
+from poets_tfr.records.manifest import settings_of
+from poets_tfr.tools import flags
 
 _SPLIT_FLAGS = (
     'validation_percentage', 'testing_percentage', 'split_by', 'split_prefix', 'classes'
@@ -74,7 +75,9 @@ def _main(values: absl_flags.FlagValues, positional: list[str]) -> None:
         head=flags.build(HeadConfig, values),
         output=flags.build(OutputConfig, values),
     )
-    retrain.retrain(config, insisted=flags.typed(values, _SPLIT_FLAGS))
+    settings = settings_of(config.conversion)
+    insisted = {name: settings[name] for name in flags.typed(values, _SPLIT_FLAGS)}
+    retrain.retrain(config, insisted)
 
 
 if __name__ == '__main__':

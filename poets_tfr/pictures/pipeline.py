@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from poets_tfr.pictures import preprocess
 from poets_tfr.pictures.preprocess import Preprocessing
 from poets_tfr.records import schema
 
-_SHARDS_READ_AT_ONCE = 4
+_SHARDS_READ_AT_ONCE = 2
 _READ_BUFFER_BYTES = 1 << 20
 
 
@@ -46,25 +47,19 @@ def one_pass(
         encoded = schema.parse_encoded(record[None])[0]
         return row, preprocess.from_encoded(encoded, preprocessing)
 
-    def pad(rows: Any, pictures: Any) -> Any:
-        missing = batch_size - tf.shape(rows)[0]
-        rows = tf.pad(rows, [[0, missing]], constant_values=-1)
-        pictures = tf.pad(pictures, [[0, missing], [0, 0], [0, 0], [0, 0]])
-        size = preprocessing.size
-        return (
-            tf.ensure_shape(rows, [batch_size]),
-            tf.ensure_shape(pictures, [batch_size, size, size, 3]),
-        )
-
     files = tf.data.Dataset.from_tensor_slices((list(shards), first_rows))
     dataset = files.interleave(
-        read, cycle_length=_SHARDS_READ_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE
+        read, cycle_length=_SHARDS_READ_AT_ONCE, num_parallel_calls=_SHARDS_READ_AT_ONCE
     )
     if not wanted.all():
         is_wanted = tf.constant(wanted)
         dataset = dataset.filter(lambda row, _: is_wanted[row])
-    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = dataset.batch(batch_size).map(pad).prefetch(tf.data.AUTOTUNE)
+    # Not AUTOTUNE: it begins with one thread and is still learning when a small data set ends.
+    dataset = dataset.map(load, num_parallel_calls=(os.cpu_count() or 1) + 1)
+    size = preprocessing.size
+    padding = tf.data.Dataset.from_tensors((np.int64(-1), np.zeros([size, size, 3], np.float32)))
+    dataset = dataset.concatenate(padding.repeat(-int(wanted.sum()) % batch_size))
+    dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
     options = tf.data.Options()
     options.deterministic = True
     return dataset.with_options(options)
