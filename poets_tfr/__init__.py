@@ -7,7 +7,7 @@ The flow, and the module that owns each step:
       -> records.writing      sharded TFRecords, indexes, manifest.json        (records_dir)
       -> pictures.pipeline    parallel read, decode, pictures.preprocess, static batches
       -> backbones.forward    Inception v3, a MobileNet or a SavedModel: pixels -> features
-      -> features             the cache: only what is missing is computed      (bottleneck_dir)
+      -> features             only what feature_cache lacks is computed        (bottleneck_dir)
       -> training.loop        one softmax layer, a compiled loop over resident features
       -> reporting.summaries  TensorBoard: train/ and validation/              (summaries_dir)
       -> export.frozen_graph  output_graph, output_labels (export.saved_model: saved_model_dir)

@@ -17,6 +17,7 @@ SplitBy = Literal['relative_path', 'given_path']
 Sampling = Literal['class_uniform', 'natural']
 Xla = Literal['auto', 'on', 'off']
 OnBadImage = Literal['skip', 'fail']
+OnOff = Literal['on', 'off']
 
 MOBILENET = re.compile(r'mobilenet_(1\.0|0\.75|0\.50|0\.25)_(224|192|160|128)(_quantized)?')
 INCEPTION_V3 = 'inception_v3'
@@ -109,6 +110,7 @@ class BackboneConfig:
     model_dir: str = '/tmp/imagenet'
     xla: Xla = 'auto'
     feature_batch_size: int = 32
+    features_in_memory: OnOff = 'on'
 
     def __post_init__(self) -> None:
         known = self.architecture in (INCEPTION_V3, INCEPTION_2015)
@@ -123,6 +125,7 @@ class BackboneConfig:
                 'backbones bring their own weights.'
             )
         _require_one_of(self, 'xla', get_args(Xla))
+        _require_one_of(self, 'features_in_memory', get_args(OnOff))
         _require(self, 'feature_batch_size', 'at least 1', self.feature_batch_size >= 1)
         _require(self, 'image_size', '0 (what the module states) or more', self.image_size >= 0)
         if self.image_size and not self.tfhub_module:

@@ -8,6 +8,7 @@ that starts after a kill, sees the old whole file or the new whole file.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import errno
 import hashlib
@@ -15,13 +16,15 @@ import json
 import os
 import re
 import socket
+import sys
 import uuid
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
 from poets_tfr.config import InputError
 
-_PART = re.compile(r'\.(?P<name>.+)\.(?P<host>[^.]+)\.(?P<pid>\d+)\.[0-9a-f]{8}\.part')
+_REMOTE_CALLS = 32  # at a time: each waits for the network, and takes no core
+_PART = re.compile(r'\.(?P<name>.+)\.(?P<host>[^.]+)\.(?P<pid>\d{1,9})\.[0-9a-f]{8}\.part')
 
 
 def is_remote(path: str) -> bool:
@@ -36,23 +39,50 @@ def join(directory: str, *names: str) -> str:
     )
 
 
-def _gfile() -> Any:
+def _gfile(path: str) -> Any:
+    """`tf.io.gfile`, once it serves paths like `path`. Raises InputError where it does not."""
     import tensorflow as tf
 
     with contextlib.suppress(ImportError, NotImplementedError):
         import tensorflow_io  # noqa: F401  registers s3:// and az://
+    scheme = path.partition('://')[0]
+    if scheme not in tf.io.gfile.get_registered_schemes():
+        raise InputError(
+            f'{path}: {scheme}:// paths are not served here. s3:// and az:// need tensorflow-io, '
+            'which loads beside TensorFlow 2.16 only (the extra io); give a local folder instead.'
+        )
     return tf.io.gfile
 
 
+@contextlib.contextmanager
+def os_errors(path: str) -> Iterator[None]:
+    """Inside, TensorFlow's errors about the file `path` are raised as OSError, like everyone's."""
+    try:
+        yield
+    except Exception as error:
+        tf = sys.modules.get('tensorflow')
+        if tf is None or not isinstance(error, tf.errors.OpError):
+            raise
+        numbers = {
+            tf.errors.NotFoundError: errno.ENOENT,
+            tf.errors.PermissionDeniedError: errno.EACCES,
+            tf.errors.ResourceExhaustedError: errno.ENOSPC,
+        }
+        number = numbers.get(type(error), errno.EIO)
+        raise OSError(number, error.message.split('\n')[0], path) from None
+
+
 def exists(path: str) -> bool:
-    return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
+    with os_errors(path):
+        return _gfile(path).exists(path) if is_remote(path) else os.path.exists(path)
 
 
 def size(path: str) -> int | None:
     """Bytes, or None where there is no such file."""
-    if is_remote(path):
-        return _gfile().stat(path).length if _gfile().exists(path) else None
     try:
+        if is_remote(path):
+            with os_errors(path):
+                return _gfile(path).stat(path).length
         return os.stat(path).st_size
     except FileNotFoundError:
         return None
@@ -61,8 +91,9 @@ def size(path: str) -> int | None:
 def list_names(directory: str) -> list[str]:
     """The names in a folder, sorted; none where there is no folder."""
     if is_remote(directory):
-        gfile = _gfile()
-        names = gfile.listdir(directory) if gfile.isdir(directory) else []
+        gfile = _gfile(directory)
+        with os_errors(directory):
+            names = gfile.listdir(directory) if gfile.isdir(directory) else []
         return sorted(name.rstrip('/') for name in names)
     try:
         return sorted(os.listdir(directory))
@@ -81,15 +112,18 @@ class Entry(NamedTuple):
 
 
 def scan(directory: str) -> list[Entry]:
-    """What lies in a folder, sorted by name; links are followed, a dangling one is not a file."""
+    """What lies in a folder, sorted by name; links are followed, a dangling one is not a file.
+
+    Raises:
+      FileNotFoundError, NotADirectoryError: there is no such folder.
+    """
     entries = []
     if is_remote(directory):
-        for name in list_names(directory):
-            stat = _gfile().stat(join(directory, name))
-            entries.append(
-                Entry(name, stat.is_directory, not stat.is_directory, stat.length, stat.mtime_nsec)
-            )
-        return entries
+        if not _gfile(directory).isdir(directory):
+            raise (NotADirectoryError if exists(directory) else FileNotFoundError)(directory)
+        paths = [join(directory, name) for name in list_names(directory)]
+        with concurrent.futures.ThreadPoolExecutor(_REMOTE_CALLS) as pool:
+            return list(pool.map(_remote_entry, paths))
     with os.scandir(directory) as found:
         for entry in found:
             try:
@@ -100,9 +134,17 @@ def scan(directory: str) -> list[Entry]:
     return sorted(entries)
 
 
+def _remote_entry(path: str) -> Entry:
+    with os_errors(path):
+        stat = _gfile(path).stat(path)
+    is_dir, name = stat.is_directory, path.rsplit('/', 1)[1]
+    return Entry(name, is_dir, not is_dir, stat.length, stat.mtime_nsec)
+
+
 def make_dirs(directory: str) -> None:
     if is_remote(directory):
-        _gfile().makedirs(directory)
+        with os_errors(directory):
+            _gfile(directory).makedirs(directory)
         return
     try:
         os.makedirs(directory, exist_ok=True)
@@ -111,11 +153,16 @@ def make_dirs(directory: str) -> None:
 
 
 def open_read(path: str) -> IO[bytes]:
-    return _gfile().GFile(path, 'rb') if is_remote(path) else open(path, 'rb')
+    if not is_remote(path):
+        return open(path, 'rb')
+    with os_errors(path):
+        file = _gfile(path).GFile(path, 'rb')
+        file.size()  # else a missing file would be noticed at the first read only
+    return file
 
 
 def read_bytes(path: str) -> bytes:
-    with open_read(path) as file:
+    with open_read(path) as file, os_errors(path):
         return file.read()
 
 
@@ -148,41 +195,60 @@ def replacing(path: str) -> Iterator[str]:
 
 
 def write_bytes(path: str, content: bytes) -> None:
-    with replacing(path) as part:
-        with _gfile().GFile(part, 'wb') if is_remote(path) else open(part, 'xb') as file:
+    with replacing(path) as part, os_errors(path):
+        with _gfile(part).GFile(part, 'wb') if is_remote(path) else open(part, 'xb') as file:
             file.write(content)
 
 
 def write_json(path: str, value: Any) -> None:
-    """Deterministic: sorted keys, two spaces, one final newline; no byte order depends on a clock."""
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """The same for the same value: sorted keys, two spaces, one final newline."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True)
-    write_bytes(path, text.encode('ascii') + b'\n')
+    return text.encode('ascii') + b'\n'
 
 
 def remove(path: str) -> None:
     """Removes a file; one that is already gone is no error."""
-    if is_remote(path):
-        if _gfile().exists(path):
-            _gfile().remove(path)
+    with contextlib.suppress(FileNotFoundError), os_errors(path):
+        if not is_remote(path):
+            os.unlink(path)
+        elif _gfile(path).exists(path):
+            _gfile(path).remove(path)
+
+
+def remove_empty_dir(directory: str) -> None:
+    """Removes a folder that holds nothing; any other stays, and a missing one is no error."""
+    if is_remote(directory):
+        if not list_names(directory):
+            with contextlib.suppress(FileNotFoundError), os_errors(directory):
+                _gfile(directory).rmtree(directory)
         return
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+    with contextlib.suppress(OSError):
+        os.rmdir(directory)
 
 
-def remove_stale_parts(directory: str) -> None:
-    """Removes what killed processes of this machine left of their unfinished writes."""
+def remove_stale_parts(directory: str, sole_writer: bool = False) -> None:
+    """Removes what killed processes left of their unfinished writes into a local folder.
+
+    Only of this machine's processes, unless the caller is the folder's `sole_writer`: a killed
+    container leaves its files under a host name that never comes back.
+    """
     if is_remote(directory):
         return
     for name in list_names(directory):
-        match = _PART.fullmatch(name)
-        if match and match['host'] == _host() and not _is_alive(int(match['pid'])):
-            remove(join(directory, name))
+        if match := _PART.fullmatch(name):
+            dead = match['host'] == _host() and not _is_alive(int(match['pid']))
+            if dead or sole_writer:
+                remove(join(directory, name))
 
 
 def sha256_of(path: str) -> str:
     """Hex digits of the file's SHA-256, read in pieces."""
     digest = hashlib.sha256()
-    with open_read(path) as file:
+    with open_read(path) as file, os_errors(path):
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -245,10 +311,9 @@ def move(source: str, target: str) -> None:
         os.replace(source, target)
         _fsync(os.path.dirname(target) or '.')
         return
-    gfile = _gfile()
-    if gfile.exists(target):  # rename on s3 refuses to overwrite an existing object
-        gfile.remove(target)
-    gfile.rename(source, target, overwrite=True)
+    remove(target)  # rename on s3 refuses to overwrite an existing object
+    with os_errors(target):
+        _gfile(target).rename(source, target, overwrite=True)
 
 
 def _fsync(path: str) -> None:

@@ -33,11 +33,13 @@ class Labeller:
                 f'--labels: {labels} names {len(self.labels)} labels, but {graph} scores '
                 f'{len(description.labels)}: they are of different runs.'
             )
-        if self.labels != list(description.labels):
-            raise InputError(
-                f'--labels: {labels} begins with {self.labels[0]!r}, but {graph} was trained for '
-                f'{", ".join(description.labels)} in this order: they are of different runs.'
-            )
+        both = zip(self.labels, description.labels, strict=True)
+        for line, (found, wanted) in enumerate(both, 1):
+            if found != wanted:
+                raise InputError(
+                    f'--labels: {labels} has {found!r} in line {line}, but {graph} was trained '
+                    f'with {wanted!r} there: they are of different runs.'
+                )
         self._preprocessing = description.preprocessing
         self._score = _compile(graph_def, description)
 
@@ -60,8 +62,10 @@ class Labeller:
 
 
 def _read_labels(path: str) -> list[str]:
+    """One label a line; an editor may have left out the last line's end, or made it CR LF."""
     try:
-        return files.read_bytes(path).decode('utf-8', 'surrogateescape').split('\n')[:-1]
+        text = files.read_bytes(path).decode('utf-8', 'surrogateescape').replace('\r\n', '\n')
+        return text.removesuffix('\n').split('\n') if text else []
     except FileNotFoundError:
         raise InputError(f'--labels: {path} not found. tools/retrain.py writes it.') from None
 

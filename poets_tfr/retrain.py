@@ -100,7 +100,7 @@ def _records(config: ConversionConfig, listing: Listing | None) -> Manifest:
 
 
 def _trial_export(backbone: Backbone, manifest: Manifest, output: OutputConfig) -> FrozenGraph:
-    """Builds, serialises and reads back the graph with an empty head, so that no run dies saving."""
+    """Builds, serialises and reads back the graph with an empty head: no run dies saving."""
     import tensorflow as tf
 
     graph = FrozenGraph(backbone, manifest.labels, output.final_tensor_name)

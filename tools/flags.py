@@ -6,6 +6,8 @@ here. Flags live in a FlagValues of the tool's own, so importing a tool defines 
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import dataclasses
 import logging
 import os
@@ -62,6 +64,9 @@ _BACKBONE = {
     'model_dir': 'Where downloaded weights are kept.',
     'xla': 'Compile the network with XLA; auto: on a GPU only, where it pays.',
     'feature_batch_size': 'How many pictures go through the network at a time.',
+    'features_in_memory': (
+        'off: read the features of each step from bottleneck_dir, for sets too large for memory.'
+    ),
 }
 _HEAD = {
     'how_many_training_steps': 'How many training steps to run before ending.',
@@ -139,16 +144,45 @@ def run(
     main: Callable[[flags.FlagValues, list[str]], int | None],
     usage: str,
     argv: list[str] | None = None,
+    keep_unknown: bool = False,
 ) -> int:
     """Parses the command line, runs `main(flags, positional arguments)`, gives the exit status.
 
     Whatever the user can mend ends with one line on stderr and status 1; ^C with 130, SIGTERM 143.
+    With `keep_unknown`, flags that are not ours are left among the positional arguments.
     """
-    argv = list(sys.argv if argv is None else argv)
+    if argv is not None:
+        return _status_of(define, main, usage, list(argv), keep_unknown)
+    status = 1  # of an error that nobody foresaw
+
+    @atexit.register  # before anything else is, and so called last
+    def leave_with_status() -> None:
+        # tensorflow-io's file systems may abort the process while it takes itself down.
+        if 'tensorflow_io' in sys.modules:
+            for stream in sys.stdout, sys.stderr:
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(status)
+
+    try:
+        status = _status_of(define, main, usage, sys.argv, keep_unknown)
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 1
+        raise
+    return status
+
+
+def _status_of(
+    define: Callable[[flags.FlagValues], None],
+    main: Callable[[flags.FlagValues, list[str]], int | None],
+    usage: str,
+    argv: list[str],
+    keep_unknown: bool,
+) -> int:
     program = os.path.basename(argv[0])
     former = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
-        return _parse_and_run(define, main, usage, argv)
+        return _parse_and_run(define, main, usage, argv, keep_unknown)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -170,6 +204,7 @@ def _parse_and_run(
     main: Callable[[flags.FlagValues, list[str]], int | None],
     usage: str,
     argv: list[str],
+    keep_unknown: bool,
 ) -> int:
     values = flags.FlagValues()
     define(values)
@@ -178,8 +213,8 @@ def _parse_and_run(
     if any(argument in ('--help', '-help', '-h', '--helpfull') for argument in argv[1:]):
         print(f'{usage}\nflags:\n{_help(values)}', flush=True)
         return 0
-    positional = values(_flagfiles_first(argv))[1:]
-    _start_logging(values['logging_verbosity'].value)
+    positional = values(_flagfiles_first(argv), known_only=keep_unknown)[1:]
+    _start_logging(values.logging_verbosity)
     _start_tensorflow_quietly()
     return main(values, positional) or 0
 
@@ -213,15 +248,15 @@ def no_stray_arguments(positional: list[str]) -> None:
 def _define(values: flags.FlagValues, config: type, helps: Mapping[str, str]) -> None:
     types = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
-        name, default, help_ = field.name, field.default, helps[field.name]
-        kind = types[name]
+        name, help_, kind = field.name, helps[field.name], types[field.name]
+        default: Any = field.default
         if typing.get_origin(kind) is typing.Literal:
             choices = typing.get_args(kind)
             flags.DEFINE_enum(name, default, choices, help_, flag_values=values)
         elif typing.get_origin(kind) is tuple:
             flags.DEFINE_list(name, list(default), help_, flag_values=values)
         else:
-            define = {
+            define: Any = {
                 str: flags.DEFINE_string,
                 int: flags.DEFINE_integer,
                 float: flags.DEFINE_float,

@@ -34,7 +34,7 @@ def _main(values: absl_flags.FlagValues, pictures: list[str]) -> int:
     if not pictures:
         raise InputError('Name at least one picture: label_image.py PICTURE')
     contents = [_read(path) for path in pictures]
-    labeller = Labeller(values['graph'].value, values['labels'].value)
+    labeller = Labeller(values.graph, values.labels)
     bad = 0
     for path, content in zip(pictures, contents, strict=True):
         if len(pictures) > 1:
@@ -46,7 +46,7 @@ def _main(values: absl_flags.FlagValues, pictures: list[str]) -> int:
             bad += 1
             continue
         for label, score in labeller.best_first(scores):
-            print(f'{label} (score = {score:.5f})')
+            print(f'{progress.printable(label)} (score = {score:.5f})')
     return 1 if bad else 0
 
 

@@ -12,8 +12,8 @@ from poets_tfr.config import Xla
 def compile_forward(backbone: Backbone, batch_size: int, xla: Xla) -> Callable[[Any], Any]:
     """A function of float32 [batch_size, size, size, 3] that gives float32 [batch_size, width].
 
-    One static shape, so one trace and one compilation. `xla='auto'` compiles for a GPU; on a CPU the
-    frozen graph with oneDNN is about twice as fast as XLA.
+    One static shape, so one trace and one compilation. `xla='auto'` compiles for a GPU; on a CPU
+    the frozen graph with oneDNN is about twice as fast as XLA.
     """
     import tensorflow as tf
 

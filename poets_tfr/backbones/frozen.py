@@ -177,11 +177,11 @@ def _kept_graph(directory: str, name: str) -> bytes | None:
 
 def _build_keras(spec: BackboneSpec, source: KerasSource, weights_path: str) -> Any:
     """The model as a traced function of pictures; with random weights where no path is given."""
-    import keras
+    import tensorflow as tf
 
     size = spec.preprocessing.size
-    keras.backend.clear_session()  # so that layer names, and the graph's bytes, repeat
-    model = getattr(keras.applications, source.application)(
+    tf.keras.backend.clear_session()  # so that layer names, and the graph's bytes, repeat
+    model = getattr(tf.keras.applications, source.application)(
         include_top=False, weights=None, pooling='avg', input_shape=(size, size, 3)
     )
     if weights_path:
@@ -212,7 +212,8 @@ def _load_saved_model(config: BackboneConfig) -> Backbone:
     size = config.image_size or _stated_size(module)
     if not size:
         raise InputError(
-            f'--tfhub_module={config.tfhub_module} does not state its picture size: give --image_size.'
+            f'--tfhub_module={config.tfhub_module} does not state its picture size: give '
+            '--image_size.'
         )
     try:
         concrete = _trace(lambda pictures: _features_of(module, pictures), size)
@@ -221,6 +222,12 @@ def _load_saved_model(config: BackboneConfig) -> Backbone:
             f'--tfhub_module={config.tfhub_module} gives no features for pictures of '
             f'{size} x {size}: {str(error).splitlines()[0]}'
         ) from None
+    shape = concrete.outputs[0].shape
+    if shape.rank != 2 or not shape[1]:
+        raise InputError(
+            f'--tfhub_module={config.tfhub_module} gives {shape} for a batch of pictures, not one '
+            'vector for each: a feature vector module is wanted.'
+        )
     content = ''.join(
         files.sha256_of(os.path.join(folder, name))
         for folder, _, names in sorted(os.walk(directory))
@@ -231,7 +238,7 @@ def _load_saved_model(config: BackboneConfig) -> Backbone:
     return Backbone(
         name=name,
         preprocessing=Preprocessing(size, mean=0, std=255),  # a hub module's range is 0 to 1
-        feature_width=concrete.outputs[0].shape[-1],
+        feature_width=shape[1],
         graph_def=_freeze(concrete),
         input_tensor=_FROZEN_INPUT,
         feature_tensor=_FROZEN_FEATURES,

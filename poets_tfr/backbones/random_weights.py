@@ -22,12 +22,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import keras
 
 VERSION = 1  # raised when the same seed gives other values
 _OFFSET = 1.0  # of batch norm, in standard deviations of its input
@@ -38,20 +35,22 @@ _LAST_SCALE = 4.0  # |features|^2 near 300: the default learning rate, 0.01, is 
 _GRID = 1 << 12
 
 
-def seed_inception_weights(model: keras.Model, seed: int = 0) -> None:
+def seed_inception_weights(model: Any, seed: int = 0) -> None:
     """Gives every layer of an Inception v3 its untrained, seeded values, in place; about a second.
 
     Args:
-      model: `keras.applications.InceptionV3(include_top=False, weights=None, pooling='avg')`: pairs
-        of a convolution without bias and a batch norm without scale.
+      model: `tf.keras.applications.InceptionV3(include_top=False, weights=None, pooling='avg')`:
+        pairs of a convolution without bias and a batch norm without scale.
       seed: 0 or more. The same seed gives the same bytes on every machine and version.
     """
-    import keras
+    import tensorflow as tf
 
     producers = {id(layer.output): layer for layer in model.layers}
     last = {id(layer) for layer in _last_norms(producers, model.output)}
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    convs = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    norms = [
+        layer for layer in model.layers if isinstance(layer, tf.keras.layers.BatchNormalization)
+    ]
+    convs = [layer for layer in model.layers if isinstance(layer, tf.keras.layers.Conv2D)]
     norm_of = {id(producers[id(norm.input)]): norm for norm in norms}
     for place, conv in enumerate(convs):
         norm = norm_of[id(conv)]
@@ -74,14 +73,12 @@ def _kernel(seed: int, place: int, shape: tuple[int, ...]) -> np.ndarray:
     return (draws * math.sqrt(gain / math.prod(shape[:3]))).astype(np.float32)
 
 
-def _last_norms(
-    producers: dict[int, keras.layers.Layer], tensor: keras.KerasTensor
-) -> Iterator[keras.layers.Layer]:
+def _last_norms(producers: dict[int, Any], tensor: Any) -> Iterator[Any]:
     """The batch norms that reach `tensor` through no convolution."""
-    import keras
+    import tensorflow as tf
 
     layer = producers[id(tensor)]
-    if isinstance(layer, keras.layers.BatchNormalization):
+    if isinstance(layer, tf.keras.layers.BatchNormalization):
         yield layer
         return
     for source in layer.input if isinstance(layer.input, list) else [layer.input]:

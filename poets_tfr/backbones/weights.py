@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import logging
 import os
@@ -20,6 +21,13 @@ log = logging.getLogger('poets_tfr')
 
 _ATTEMPTS = 3
 _TIMEOUT_SECONDS = 30
+_MAY_PASS = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    TimeoutError,
+    ConnectionError,
+    EOFError,
+)
 _BLOCK_BYTES = 1 << 18
 
 
@@ -42,7 +50,7 @@ def fetch(download: Download, directory: str, name: str = '') -> str:
                 _check_digest(part, path, download)
             log.info('Successfully downloaded %s, %d bytes.', path, files.size(path))
             return path
-        except (urllib.error.URLError, TimeoutError, ConnectionError, EOFError) as error:
+        except _MAY_PASS as error:
             log.warning('Download failed (attempt %d of %d): %s', attempt, _ATTEMPTS, error)
             if isinstance(error, urllib.error.HTTPError) and error.code < 500:
                 break

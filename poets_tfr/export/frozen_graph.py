@@ -48,7 +48,7 @@ class Description:
     def from_json(cls, text: str | bytes) -> Description:
         value = json.loads(text)
         if value.pop('format') != FORMAT:
-            raise ValueError('another format')
+            raise ValueError(f'not {FORMAT}')
         preprocessing = Preprocessing(**value.pop('preprocessing'))
         labels = tuple(value.pop('labels'))
         return cls(labels=labels, preprocessing=preprocessing, **value)
@@ -103,8 +103,14 @@ def load(path: str) -> tuple[Any, Description]:
         raise InputError(f'--graph: {path} is not a TensorFlow graph ({error}).') from None
     for node in graph_def.node:
         if node.name == _DESCRIPTION_NODE:
-            (text,) = node.attr['value'].tensor.string_val
-            return graph_def, Description.from_json(text)
+            try:
+                (text,) = node.attr['value'].tensor.string_val
+                return graph_def, Description.from_json(text)
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    f'--graph: {path} was written by another version of this program, or is '
+                    f'damaged ({error!r}): train again.'
+                ) from None
     raise InputError(f'--graph: {path} was not written by this program: it has no description.')
 
 
@@ -121,6 +127,7 @@ def _build(backbone: Backbone, description: Description, final_tensor_name: str)
             picture, [None, size, size, 3], name=INPUT_TENSOR.removesuffix(':0')
         )
         features = forward.apply(backbone, pictures, name='')
+        tf.constant(description.to_json(), name=_DESCRIPTION_NODE)
         weights = tf.constant(
             np.zeros([backbone.feature_width, classes], np.float32), name=_WEIGHTS_NODE
         )
@@ -133,5 +140,4 @@ def _build(backbone: Backbone, description: Description, final_tensor_name: str)
                 f'--final_tensor_name={final_tensor_name!r} is the name of another node of the '
                 'graph: choose another.'
             )
-        tf.constant(description.to_json(), name=_DESCRIPTION_NODE)
         return graph.as_graph_def()

@@ -32,7 +32,8 @@ def save(directory: str, backbone: Backbone, head: Head, labels: Sequence[str]) 
     """Writes the model; an earlier export of ours is replaced in one rename.
 
     Signatures: `serving_default`, image float32 [n, height, width, 3] of 0..1 -> prediction float32
-    [n, classes]; `encoded`, contents string [n] (JPEG or PNG) -> prediction. labels.txt is an asset.
+    [n, classes]; `encoded`, contents string [n] (JPEG or PNG) -> prediction. labels.txt is an
+    asset.
     """
     import tensorflow as tf
 

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import io
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ VERSION = 1  # raised when the stored bytes of some picture change
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _LOSSY = 'JPEG', 'WebP', 'AVIF'
+_NOT_HERE = 'is read through tensorflow-io, which is not here'
 
 
 class BadPictureError(Exception):
@@ -31,7 +33,7 @@ class BadPictureError(Exception):
 class StoredPicture:
     """What a record holds of a picture.
 
-    encoded: JPEG or PNG bytes, upright, that `tf.io.decode_jpeg(encoded, channels=3)` shows rightly.
+    encoded: upright JPEG or PNG bytes that `tf.io.decode_jpeg(encoded, channels=3)` shows rightly.
     format: 'JPEG' or 'PNG'.
     as_is: whether `encoded` is the source file, byte for byte.
     """
@@ -81,9 +83,11 @@ def store(content: bytes, max_pixels: int = MAX_PIXELS) -> StoredPicture:
     if kind in ('JPEG', 'PNG') and not header.has_alpha and header.orientation == 1:
         height, width, _ = _decode(content, kind, channels=3).shape
         return StoredPicture(content, kind, height, width, as_is=True)
-    pixels = _decode(content, kind, channels=4 if header.has_alpha else 3)
-    if pixels.shape[-1] == 4:
-        pixels = _on_white(pixels)
+    if kind == 'BMP' or (kind == 'GIF' and header.has_alpha):
+        pixels = _decode_with_pillow(content, kind)
+    else:
+        pixels = _decode(content, kind, channels=4 if header.has_alpha else 3)
+    pixels = _on_white(pixels) if header.has_alpha else pixels[..., :3]
     pixels = np.ascontiguousarray(_upright(pixels, header.orientation))
     height, width, _ = pixels.shape
     return StoredPicture(*_encode(pixels, kind), height, width, as_is=False)
@@ -97,23 +101,44 @@ class _Header:
     orientation: int
 
 
+@contextlib.contextmanager
+def pillow_silenced() -> Iterator[None]:
+    """Inside, Pillow's remarks on odd headers are not shown: the decoder judges.
+
+    Warnings are filtered for all threads at once: to be entered before others are started.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', module=r'PIL\.')
+        yield
+
+
 def _read_header(content: bytes, kind: str) -> _Header:
     from PIL import Image, UnidentifiedImageError
 
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # Pillow's remarks on odd headers; the decoder judges
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                has_alpha = image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info
-                orientation = 1
-                with contextlib.suppress(Exception):  # damaged EXIF is no reason to lose a picture
-                    orientation = image.getexif().get(_ORIENTATION, 1)
-                orientation = orientation if orientation in range(1, 9) else 1
-                return _Header(image.width, image.height, has_alpha, orientation)
-        except Image.DecompressionBombError:
-            raise BadPictureError(f'too large: more than {2 * MAX_PIXELS} pixels') from None
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, KeyError) as error:
-            raise BadPictureError(f'damaged {kind} header ({_one_line(error)})') from None
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            has_alpha = image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info
+            orientation = 1
+            with contextlib.suppress(Exception):  # damaged EXIF is no reason to lose a picture
+                orientation = image.getexif().get(_ORIENTATION, 1)
+            orientation = orientation if orientation in range(1, 9) else 1
+            return _Header(image.width, image.height, has_alpha, orientation)
+    except Image.DecompressionBombError:
+        raise BadPictureError(f'too large: more than {2 * MAX_PIXELS} pixels') from None
+    except UnidentifiedImageError:  # its message holds an address in memory
+        raise BadPictureError(f'damaged {kind} header') from None
+    except Exception as error:  # of many types, for the header may hold any bytes
+        raise BadPictureError(f'damaged {kind} header ({_one_line(error)})') from None
+
+
+def decoded_size(encoded: bytes) -> tuple[int, int]:
+    """(height, width) of a stored picture, found by decoding all of it.
+
+    Raises:
+      BadPictureError: it cannot be decoded.
+    """
+    height, width, _ = _decode(encoded, kind_of(encoded) or 'JPEG', channels=3).shape
+    return height, width
 
 
 def _decode(content: bytes, kind: str, channels: int) -> np.ndarray:
@@ -127,15 +152,25 @@ def _decode(content: bytes, kind: str, channels: int) -> np.ndarray:
             pixels = tf.io.decode_png(content, channels=channels)
         elif kind == 'GIF':
             pixels = tf.io.decode_image(content, channels=3, expand_animations=False)
-        elif kind == 'BMP':
-            pixels = tf.io.decode_bmp(content)
-            if pixels.shape[-1] == 1:
-                pixels = tf.image.grayscale_to_rgb(pixels)
         else:
             pixels = _decode_with_tensorflow_io(content, kind)
     except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, ValueError) as error:
         raise BadPictureError(f'damaged or truncated {kind} data ({_one_line(error)})') from None
     return pixels.numpy()
+
+
+def _decode_with_pillow(content: bytes, kind: str) -> np.ndarray:
+    """uint8 [height, width, 4]; for what TensorFlow decodes without a word, but wrongly.
+
+    It takes a BMP's palette indices for grey, and a GIF's transparency for black.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return np.asarray(image.convert('RGBA'))
+    except Exception as error:
+        raise BadPictureError(f'damaged or truncated {kind} data ({_one_line(error)})') from None
 
 
 def _decode_with_tensorflow_io(content: bytes, kind: str) -> Any:
@@ -149,11 +184,24 @@ def _decode_with_tensorflow_io(content: bytes, kind: str) -> Any:
         }[kind]
         return decode(content)
     except (ImportError, NotImplementedError):
-        raise BadPictureError(f'{kind} is read through tensorflow-io, which is not here') from None
+        raise BadPictureError(f'{kind} {_NOT_HERE}') from None
+
+
+def is_outdated(reason: str) -> bool:
+    """Whether a picture that was skipped for this reason might be taken now."""
+    if not reason.endswith(_NOT_HERE):
+        return False
+    try:
+        _decode(b'', reason.split()[0], channels=3)
+    except BadPictureError as error:
+        return not str(error).endswith(_NOT_HERE)
+    return True
 
 
 def _on_white(pixels: np.ndarray) -> np.ndarray:
     """uint8 [h, w, 4] -> uint8 [h, w, 3]: (colour x alpha + white x (255 - alpha)) / 255."""
+    if pixels.shape[-1] == 3:  # tensorflow-io gives no alpha for AVIF
+        return pixels
     colour = pixels[..., :3].astype(np.uint16)
     alpha = pixels[..., 3:].astype(np.uint16)
     return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)

@@ -6,6 +6,7 @@ path, so it needs no state and does not change when pictures are added.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 from poets_tfr import files
 from poets_tfr.config import ConversionConfig, InputError
+from poets_tfr.progress import printable
 
 log = logging.getLogger('poets_tfr')
 
@@ -71,7 +73,7 @@ def label_of(folder: str) -> str:
     a single space of every such name.
     """
     label = re.sub(r'[^a-z0-9]+', ' ', folder.lower())
-    return label if label.strip() else folder
+    return label if label.strip() else re.sub(r'\s', ' ', folder)  # the labels file is line by line
 
 
 def path_bytes(path: str) -> bytes:
@@ -128,23 +130,25 @@ def _class_folders(config: ConversionConfig) -> list[tuple[str, list[files.Entry
             f'--classes: {root} has no folder {missing[0]!r}; it has {", ".join(names) or "none"}.'
         )
     found = []
-    for name in config.classes and sorted(config.classes) or names:
-        log.info("Looking for images in '%s'", name)
+    for name in sorted(set(config.classes)) or names:
+        log.info("Looking for images in '%s'", printable(name))
         entries = files.scan(files.join(root, name))
         pictures = [entry for entry in entries if _is_picture(entry)]
         others = sum(not entry.is_dir for entry in entries) - len(pictures)
+        if not pictures and config.classes:
+            raise InputError(f'--classes: the folder {name!r} in {root} holds no pictures.')
         if not pictures:
-            log.warning('No files found in %s: it is not taken as a class.', name)
+            log.warning('No files found in %s: it is not taken as a class.', printable(name))
             continue
         if len(pictures) < 20:
             log.warning(
                 'WARNING: Folder has less than 20 images, which may cause issues. (%s: %d)',
-                name, len(pictures),
+                printable(name), len(pictures),
             )  # fmt: skip
         elif len(pictures) > MAX_NUM_IMAGES_PER_CLASS:
             log.warning(
                 'WARNING: Folder %s has more than %d images. Some images will never be selected.',
-                name, MAX_NUM_IMAGES_PER_CLASS,
+                printable(name), MAX_NUM_IMAGES_PER_CLASS,
             )  # fmt: skip
         found.append((name, pictures, others))
     if len(found) < 2:
@@ -167,12 +171,9 @@ def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]
     else:
         sentence = f'No valid folders of images found at {root}.'
     for entry in top:
-        if entry.is_dir and not entry.name.startswith('.'):
-            below = files.join(root, entry.name)
-            inner = [e for e in files.scan(below) if e.is_dir]
-            holding = [e for e in inner if any(map(_is_picture, files.scan(f'{below}/{e.name}')))]
-            if len(holding) >= 2:
-                return f'{sentence} {below} looks right: try --image_dir={below}'
+        below = files.join(root, entry.name)
+        if entry.is_dir and not entry.name.startswith('.') and _holds_classes(below):
+            return f'{sentence} {below} looks right: try --image_dir={below}'
     loose = sum(map(_is_picture, top))
     if loose:
         above = os.path.dirname(os.path.abspath(root))
@@ -182,6 +183,16 @@ def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]
             f'classes, try --image_dir={above}'
         )
     return f'{sentence} It must hold one folder of pictures for each class.'
+
+
+def _holds_classes(directory: str) -> bool:
+    """Whether at least two folders in `directory` hold pictures."""
+    holding = 0
+    with contextlib.suppress(OSError):  # a folder that may not be read is no candidate
+        for entry in files.scan(directory):
+            below = files.join(directory, entry.name)
+            holding += entry.is_dir and any(map(_is_picture, files.scan(below)))
+    return holding >= 2
 
 
 def _check_labels(classes: Sequence[ClassFolder]) -> None:
@@ -248,14 +259,18 @@ def _fill_empty_splits(
         if config.splits_by_given_path:
             raise InputError(
                 f'--split_by=given_path: the class {folder!r} has no picture in {split}: add '
-                f'pictures, raise its percentage, or use --split_by=relative_path, which gives it one.'
+                'pictures, raise its percentage, or use --split_by=relative_path, which gives it '
+                'one.'
             )
         spare = [group for group, current in split_of.items() if sizes[current] > 1]
         if not spare:
             raise InputError(
-                f'--image_dir: the class {folder!r} has no picture for {split}: files that agree up '
-                'to _nohash_ stay together, and too few groups are left. Add pictures.'
+                f'--image_dir: the class {folder!r} has no picture for {split}: files that agree '
+                'up to _nohash_ stay together, and too few groups are left. Add pictures.'
             )
-        split_of[
-            min(spare, key=lambda g: (max(low - percentage[g], percentage[g] - high, 0), g))
-        ] = split
+        nearest = min(spare, key=lambda g: (_distance(percentage[g], low, high), g))
+        split_of[nearest] = split
+
+
+def _distance(percentage: float, low: float, high: float) -> float:
+    return max(low - percentage, percentage - high, 0)

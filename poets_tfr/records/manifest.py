@@ -18,6 +18,7 @@ from typing import Any
 
 from poets_tfr import files
 from poets_tfr.config import ConversionConfig, InputError
+from poets_tfr.progress import printable
 from poets_tfr.records import codecs, schema
 from poets_tfr.records.image_dir import SPLITS, ClassFolder
 
@@ -25,6 +26,10 @@ MANIFEST = 'manifest.json'
 SKIPPED = 'skipped.tsv'
 INDEX_SUFFIX = '.index.jsonl'
 FORMAT = 'poets_tfr records 1'
+CONVERT_AGAIN = (
+    'run the conversion again (tools/convert_images.py, or retrain.py with --image_dir), which '
+    'makes only what is missing'
+)
 
 
 def shard_name(dataset_name: str, split: str, shard: int, shards: int) -> str:
@@ -107,10 +112,21 @@ class Split:
     pictures_per_class: tuple[int, ...]
     shards: tuple[Shard, ...]
 
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Split:
+        return cls(
+            pictures=value['pictures'],
+            pictures_per_class=tuple(value['pictures_per_class']),
+            shards=tuple(Shard(**shard) for shard in value['shards']),
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """manifest.json. `found` = the records of all splits + `skipped` + `ignored`."""
+    """manifest.json. `found` = the records of all splits + `skipped` + `ignored`.
+
+    splits: in the order of `SPLITS`, loaded or just made.
+    """
 
     dataset_name: str
     classes: tuple[ClassFolder, ...]
@@ -134,14 +150,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Manifest:
-        splits = {
-            name: Split(
-                pictures=split['pictures'],
-                pictures_per_class=tuple(split['pictures_per_class']),
-                shards=tuple(Shard(**shard) for shard in split['shards']),
-            )
-            for name, split in value['splits'].items()
-        }
+        splits = {name: Split.from_json(value['splits'][name]) for name in SPLITS}
         classes = tuple(ClassFolder(**folder) for folder in value['classes'])
         rest = {k: v for k, v in value.items() if k not in ('format', 'splits', 'classes')}
         return cls(splits=splits, classes=classes, **rest)
@@ -150,7 +159,7 @@ class Manifest:
 def settings_of(config: ConversionConfig) -> dict[str, Any]:
     """What the records depend on besides the pictures."""
     return {
-        'classes': list(config.classes),
+        'classes': sorted(set(config.classes)),
         'validation_percentage': config.validation_percentage,
         'testing_percentage': config.testing_percentage,
         'split_by': 'given_path' if config.splits_by_given_path else 'relative_path',
@@ -165,8 +174,8 @@ def load_manifest(records_dir: str) -> Manifest:
     path = files.join(records_dir, MANIFEST)
     if not files.exists(path):
         raise InputError(
-            f'--records_dir: {records_dir} has no {MANIFEST}: no conversion finished there. Convert '
-            'first (tools/convert_images.py), or give --image_dir too.'
+            f'--records_dir: {records_dir} has no {MANIFEST}: no conversion finished there. '
+            'Convert first (tools/convert_images.py), or give --image_dir too.'
         )
     value = files.read_json(path)
     found = value.get('format') if isinstance(value, dict) else None
@@ -174,7 +183,7 @@ def load_manifest(records_dir: str) -> Manifest:
         raise InputError(f'{path}: its format is {found!r}, wanted {FORMAT!r}: convert again.')
     try:
         return Manifest.from_json(value)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f'{path} is damaged ({error!r}): convert again.') from None
 
 
@@ -182,24 +191,22 @@ def check_settings(records_dir: str, manifest: Manifest, insisted: Mapping[str, 
     """Raises InputError when the records were made with another setting than one insisted on."""
     for name, wanted in insisted.items():
         found = manifest.settings.get(name)
-        if name in manifest.settings and found != wanted:
+        agree = found == (sorted(set(wanted)) if name == 'classes' else wanted)
+        if name in manifest.settings and not agree:
             raise InputError(
-                f'--{name}={wanted}: the records in {records_dir} were made with {found}. Leave the '
-                'flag out, or convert again with it (give --image_dir too).'
+                f'--{name}={wanted}: the records in {records_dir} were made with {found}. Leave '
+                'the flag out, or convert again with it (give --image_dir too).'
             )
 
 
 def check_shards(records_dir: str, manifest: Manifest) -> None:
-    """Raises InputError, naming the shard, when one is missing or has another length than stated."""
+    """Raises InputError, naming the shard, when one is missing or not as long as stated."""
     for split in manifest.splits.values():
         for shard in split.shards:
             path = files.join(records_dir, shard.file)
             if (found := files.size(path)) != shard.bytes:
                 what = 'is missing' if found is None else f'has {found} bytes, not {shard.bytes}'
-                raise InputError(
-                    f'--records_dir: the shard {path} {what}: convert again, which makes only what '
-                    'is missing.'
-                )
+                raise InputError(f'--records_dir: the shard {path} {what}: {CONVERT_AGAIN}.')
 
 
 def load_indexes(records_dir: str, manifest: Manifest, split: str) -> list[ShardIndex]:
@@ -210,15 +217,15 @@ def load_indexes(records_dir: str, manifest: Manifest, split: str) -> list[Shard
         try:
             index = ShardIndex.load(path)
         except OSError:
-            raise InputError(f'--records_dir: {path} is missing: convert again.') from None
+            raise InputError(f'--records_dir: {path} is missing: {CONVERT_AGAIN}.') from None
         if index.sha256 != shard.sha256:
-            raise InputError(f'--records_dir: {path} is of another shard: convert again.')
+            raise InputError(f'--records_dir: {path} is of another shard: {CONVERT_AGAIN}.')
         indexes.append(index)
     return indexes
 
 
-def save_tfds_metadata(records_dir: str, manifest: Manifest) -> None:
-    """Writes what `tfds.builder_from_directory(records_dir)` reads."""
+def tfds_metadata(manifest: Manifest) -> dict[str, bytes]:
+    """File name -> content: what `tfds.builder_from_directory(records_dir)` reads."""
 
     def of_class(name: str, **what: Any) -> dict[str, Any]:
         return {'pythonClassName': f'tensorflow_datasets.core.features.{name}', **what}
@@ -246,9 +253,7 @@ def save_tfds_metadata(records_dir: str, manifest: Manifest) -> None:
             }
         ),
     }
-    files.write_json(files.join(records_dir, 'features.json'), group({'image': group(image)}))
     labels = ''.join(f'{label}\n' for label in manifest.labels)
-    files.write_bytes(files.join(records_dir, 'image-class-label.labels.txt'), labels.encode())
     info = {
         'name': manifest.dataset_name,
         'version': '1.0.0',
@@ -265,24 +270,28 @@ def save_tfds_metadata(records_dir: str, manifest: Manifest) -> None:
             if split.shards
         ],
     }
-    files.write_json(files.join(records_dir, 'dataset_info.json'), info)
+    return {
+        'dataset_info.json': files.json_bytes(info),
+        'features.json': files.json_bytes(group({'image': group(image)})),
+        'image-class-label.labels.txt': labels.encode('utf-8', 'surrogateescape'),
+    }
 
 
-def save_skipped(records_dir: str, entries: Iterable[IndexEntry]) -> None:
+def skipped_tsv(entries: Iterable[IndexEntry]) -> bytes:
     """skipped.tsv: path, reason, size, first bytes in hex; sorted; escaped as JSON strings are."""
     lines = ['path\treason\tbytes\tfirst_bytes']
     for entry in sorted(entries, key=lambda entry: entry.path):
         path, reason = (json.dumps(text)[1:-1] for text in (entry.path, entry.reason))
         lines.append(f'{path}\t{reason}\t{entry.source_bytes}\t{entry.first_bytes}')
-    content = '\n'.join([*lines, '']).encode('ascii')
-    files.write_bytes(files.join(records_dir, SKIPPED), content)
+    return '\n'.join([*lines, '']).encode('ascii')
 
 
-def table(labels: Sequence[str], counts: dict[str, Sequence[int]]) -> str:
+def table(labels: Sequence[str], counts: Mapping[str, Sequence[int]]) -> str:
     """A text table of pictures per class and split, with totals."""
     splits = [split for split in SPLITS if split in counts]
-    width = max(len('total'), *map(len, labels))
-    rows = [(label, [counts[split][i] for split in splits]) for i, label in enumerate(labels)]
+    names = [printable(label) for label in labels]
+    width = max(len('total'), *map(len, names))
+    rows = [(name, [counts[split][i] for split in splits]) for i, name in enumerate(names)]
     rows.append(('total', [sum(counts[split]) for split in splits]))
     lines = [f'{"class":{width}} ' + ''.join(f'{split:>12}' for split in splits)]
     lines += [f'{name:{width}} ' + ''.join(f'{n:>12,}' for n in row) for name, row in rows]

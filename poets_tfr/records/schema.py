@@ -12,6 +12,19 @@ from poets_tfr.records.codecs import StoredPicture
 
 VERSION = 1
 
+KEYS = {
+    'image/encoded': 'bytes_list',
+    'image/format': 'bytes_list',
+    'image/height': 'int64_list',
+    'image/width': 'int64_list',
+    'image/colorspace': 'bytes_list',
+    'image/channels': 'int64_list',
+    'image/filename': 'bytes_list',
+    'image/class/label': 'int64_list',
+    'image/class/text': 'bytes_list',
+    'image/sha256': 'bytes_list',
+}
+
 
 def encode_example(
     picture: StoredPicture, path: bytes, label: int, label_text: str, source_sha256: str
@@ -27,25 +40,22 @@ def encode_example(
     """
     import tensorflow as tf
 
-    def ints(value: int) -> Any:
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-
-    def text(value: bytes) -> Any:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-    feature = {
-        'image/encoded': text(picture.encoded),
-        'image/format': text(picture.format.encode()),
-        'image/height': ints(picture.height),
-        'image/width': ints(picture.width),
-        'image/colorspace': text(b'RGB'),
-        'image/channels': ints(3),
-        'image/filename': text(path),
-        'image/class/label': ints(label),
-        'image/class/text': text(label_text.encode('utf-8', 'surrogateescape')),
-        'image/sha256': text(source_sha256.encode()),
+    values = {
+        'image/encoded': picture.encoded,
+        'image/format': picture.format.encode(),
+        'image/height': picture.height,
+        'image/width': picture.width,
+        'image/colorspace': b'RGB',
+        'image/channels': 3,
+        'image/filename': path,
+        'image/class/label': label,
+        'image/class/text': label_text.encode('utf-8', 'surrogateescape'),
+        'image/sha256': source_sha256.encode(),
     }
-    example = tf.train.Example(features=tf.train.Features(feature=feature))
+    example = tf.train.Example()
+    feature = example.features.feature  # filled in place: messages that are passed on are copied
+    for key, value in values.items():
+        getattr(feature[key], KEYS[key]).value.append(value)
     return example.SerializeToString(deterministic=True)
 
 
@@ -70,24 +80,9 @@ def parse_all(serialized: bytes) -> dict[str, bytes | int]:
     except Exception as error:  # protobuf's DecodeError has no public name
         raise ValueError(f'not a tf.train.Example: {error}') from None
     values: dict[str, bytes | int] = {}
-    for key in KEYS:
-        feature = example.features.feature[key]
-        kind = feature.WhichOneof('kind')
-        if kind is None:
-            raise ValueError(f'the key {key} is missing')
-        values[key] = getattr(feature, kind).value[0]
+    for key, kind in KEYS.items():
+        found = getattr(example.features.feature[key], kind).value
+        if len(found) != 1:
+            raise ValueError(f'{key} holds {len(found)} values of {kind}, not one')
+        values[key] = found[0]
     return values
-
-
-KEYS = (
-    'image/encoded',
-    'image/format',
-    'image/height',
-    'image/width',
-    'image/colorspace',
-    'image/channels',
-    'image/filename',
-    'image/class/label',
-    'image/class/text',
-    'image/sha256',
-)

@@ -18,7 +18,7 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from poets_tfr import files, progress
@@ -28,24 +28,24 @@ from poets_tfr.records.image_dir import SPLITS, Listing, Picture, path_bytes
 from poets_tfr.records.manifest import (
     INDEX_SUFFIX,
     MANIFEST,
+    SKIPPED,
     IndexEntry,
     Manifest,
     Shard,
     ShardIndex,
     Split,
-    load_manifest,
-    save_skipped,
-    save_tfds_metadata,
     settings_of,
     shard_name,
+    skipped_tsv,
     table,
+    tfds_metadata,
 )
 
 log = logging.getLogger('poets_tfr')
 
 _UNFINISHED = '.unfinished'
 _SEEN = '.seen.json'
-_FRAME_BYTES = 8 + 4 + 4  # a TFRecord's length, its checksum, and the data's checksum
+FRAME_BYTES = 8 + 4 + 4  # a TFRecord's length, its checksum, and the data's checksum
 
 T = TypeVar('T')
 R = TypeVar('R')
@@ -62,7 +62,7 @@ def convert(config: ConversionConfig, listing: Listing) -> Manifest:
     log.info('%s', table([label for _, label in listing.classes], listing.counts()))
     name = f'Converting {len(listing.pictures)} pictures to {config.records_dir}'
     with files.only_writer(config.records_dir), progress.stage(name):
-        files.remove_stale_parts(config.records_dir)
+        files.remove_stale_parts(config.records_dir, sole_writer=True)
         manifest = _Conversion(config, listing).run()
     outcomes = ', '.join(f'{count} {what}' for what, count in sorted(manifest.outcomes.items()))
     log.info('Found %d files: %s, %d ignored.', manifest.found, outcomes, manifest.ignored)
@@ -78,32 +78,42 @@ class _Plan:
     pictures: tuple[Picture, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Draft:
+    """A shard whose records are written to `part`; closing `replacing` gives it its name."""
+
+    shard: str
+    part: str
+    entries: tuple[IndexEntry, ...]
+    bytes: int
+    replacing: contextlib.ExitStack
+
+
 class _Conversion:
     def __init__(self, config: ConversionConfig, listing: Listing):
         self._config, self._listing = config, listing
         self._staging = files.join(config.records_dir, _UNFINISHED)
-        self._workers = config.workers or os.cpu_count() or 1
-        self._contract = _contract(config, listing)
+        self._contract = _contract(listing)
+        self._staged: set[str] = set()
         self._bad = 0
 
     def run(self) -> Manifest:
         plans = plan_shards(self._config, self._listing)
         with _SeenFiles(self._config) as seen:
-            standing = {plan.name: self._standing(plan, seen) for plan in plans}
-            missing = [plan for plan in plans if standing[plan.name] is None]
-            self._bad = sum(_skipped(index) for index in standing.values() if index)
-            self._check_bad()
-            if not missing and self._manifest_stands(standing):
-                log.info('Records: %s stands.', self._config.records_dir)
-                return load_manifest(self._config.records_dir)
-            if len(missing) < len(plans):
-                log.info('Records: %d of %d shards stand.', len(plans) - len(missing), len(plans))
-            standing.update(self._write(missing, seen))
-        indexes = {plan.name: _found(standing[plan.name]) for plan in plans}
-        self._check_bad(final=True)
+            standing = {plan.name: index for plan in plans if (index := self._standing(plan, seen))}
+            for entry in _skipped(standing):
+                self._count_bad(entry)
+            missing = [plan for plan in plans if plan.name not in standing]
+            if standing and missing:
+                log.info('Records: %d of %d shards stand.', len(standing), len(plans))
+            written = self._write(missing, seen) if missing else {}
+        indexes = {plan.name: {**standing, **written}[plan.name] for plan in plans}
         manifest = _manifest(self._config, self._listing, plans, indexes)
         _check_no_split_lost(manifest, self._listing)
         self._publish(manifest, indexes)
+        if self._bad:
+            path = files.join(self._config.records_dir, SKIPPED)
+            log.warning('%d pictures were skipped: see %s.', self._bad, path)
         return manifest
 
     def _standing(self, plan: _Plan, seen: _SeenFiles) -> ShardIndex | None:
@@ -120,113 +130,122 @@ class _Conversion:
                 and [(e.path, e.label) for e in index.entries]
                 == [(p.path, p.label) for p in plan.pictures]
                 and all(map(seen.is_unchanged, plan.pictures, index.entries))
+                and not any(codecs.is_outdated(entry.reason) for entry in index.entries)
             ):
+                if directory == self._staging:
+                    self._staged.add(plan.name)
                 return index
         return None
 
-    def _manifest_stands(self, standing: dict[str, ShardIndex | None]) -> bool:
-        with contextlib.suppress(InputError):
-            manifest = load_manifest(self._config.records_dir)
-            shards = {s.file: s.sha256 for split in manifest.splits.values() for s in split.shards}
-            wanted = {name: index.sha256 for name, index in standing.items() if index}
-            return (
-                shards == wanted
-                and manifest.settings == settings_of(self._config)
-                and manifest.ignored == self._listing.ignored
-                and not files.exists(self._staging)
-            )
-        return False
-
     def _write(self, plans: list[_Plan], seen: _SeenFiles) -> dict[str, ShardIndex]:
-        """Makes the missing shards; decoding runs in threads, for TensorFlow frees the GIL there."""
-        total = sum(len(plan.pictures) for plan in plans)
+        """Makes the missing shards.
+
+        Pictures are decoded in threads, for TensorFlow frees the GIL there; one more thread checks
+        and digests a shard while the next one is written.
+        """
         files.make_dirs(self._staging)
-        files.remove_stale_parts(self._staging)
+        files.remove_stale_parts(self._staging, sole_writer=True)
+        pictures = [picture for plan in plans for picture in plan.pictures]
+        workers = self._config.workers or cores()
+        convert_one = functools.partial(_convert_one, self._config, self._listing)
         written = {}
         with (
-            concurrent.futures.ThreadPoolExecutor(self._workers) as pool,
-            progress.bar(total, 'pictures', 'Converting') as bar,
+            codecs.pillow_silenced(),
+            concurrent.futures.ThreadPoolExecutor(workers) as pool,
+            concurrent.futures.ThreadPoolExecutor(1) as finisher,
+            progress.bar(len(pictures), 'pictures', 'Converting') as bar,
+            contextlib.closing(ordered(pool, convert_one, pictures, 8 * workers)) as results,
         ):
-            for plan in plans:
-                convert_one = functools.partial(_convert_one, self._config, self._listing)
-                results = _ordered(pool, convert_one, plan.pictures, 8 * self._workers)
-                with contextlib.closing(results):
-                    index = self._write_shard(plan, results, bar)
+            drafts = (self._write_shard(plan, results, bar) for plan in plans)
+            finished = ordered(finisher, self._finish_shard, drafts, 2)
+            for plan, index in zip(plans, finished, strict=True):
                 for picture, entry in zip(plan.pictures, index.entries, strict=True):
                     seen.remember(picture, entry.source_sha256)
                 written[plan.name] = index
+        self._staged |= written.keys()
         return written
 
     def _write_shard(
-        self, plan: _Plan, results: Iterable[tuple[IndexEntry, bytes]], bar: progress.Progress
-    ) -> ShardIndex:
+        self, plan: _Plan, results: Iterator[tuple[IndexEntry, bytes]], bar: progress.Progress
+    ) -> _Draft:
         import tensorflow as tf
 
         entries, offset = [], 0
         path = files.join(self._staging, plan.name)
         files.remove(path + INDEX_SUFFIX)  # so that no index ever stands beside another's shard
-        with files.replacing(path) as part:
-            with tf.io.TFRecordWriter(part) as writer:
-                for entry, record in results:
+        with contextlib.ExitStack() as stack:
+            part = stack.enter_context(files.replacing(path))
+            with files.os_errors(part), tf.io.TFRecordWriter(part) as writer:
+                for entry, record in itertools.islice(results, len(plan.pictures)):
                     bar.update()
                     if entry.is_record:
                         writer.write(record)
-                        size = len(record) + _FRAME_BYTES
+                        size = len(record) + FRAME_BYTES
                         entry = dataclasses.replace(entry, offset=offset, bytes=size)
                         offset += size
                     else:
-                        self._bad += 1
-                        self._check_bad(entry)
+                        self._count_bad(entry)
                     entries.append(entry)
-            _check_written(part, entries, offset)
-            digest = files.sha256_of(part)
-        records = sum(entry.is_record for entry in entries)
-        index = ShardIndex(plan.name, self._contract, records, offset, digest, tuple(entries))
-        index.save(path + INDEX_SUFFIX)
+            return _Draft(plan.name, part, tuple(entries), offset, stack.pop_all())
+
+    def _finish_shard(self, draft: _Draft) -> ShardIndex:
+        records = sum(entry.is_record for entry in draft.entries)
+        with draft.replacing:
+            _check_written(draft.part, records, draft.bytes)
+            digest = files.sha256_of(draft.part)
+        index = ShardIndex(draft.shard, self._contract, records, draft.bytes, digest, draft.entries)
+        index.save(files.join(self._staging, draft.shard + INDEX_SUFFIX))
         return index
 
-    def _check_bad(self, entry: IndexEntry | None = None, final: bool = False) -> None:
-        if entry and self._config.on_bad_image == 'fail':
+    def _count_bad(self, entry: IndexEntry) -> None:
+        path = progress.printable(entry.path)
+        if self._config.on_bad_image == 'fail':
             raise InputError(
-                f'--on_bad_image=fail: {entry.path}: {entry.reason}. Mend or remove it, or skip '
-                'such pictures with --on_bad_image=skip.'
+                f'--on_bad_image=fail: {path}: {entry.reason}. Mend or remove it, or skip such '
+                'pictures with --on_bad_image=skip.'
             )
+        self._bad += 1
         total = len(self._listing.pictures)
         if self._bad > self._config.max_bad_fraction * total:
             raise InputError(
-                f'--max_bad_fraction={self._config.max_bad_fraction}: {self._bad} of {total} '
-                f'pictures cannot be used{f", the last {entry.path}: {entry.reason}" if entry else ""}'
-                '. Nothing was replaced. Mend them, or raise the fraction.'
+                f'--max_bad_fraction={self._config.max_bad_fraction}: {self._bad} or more of '
+                f'{total} pictures cannot be used; one is {path}: {entry.reason}. Nothing was '
+                'replaced. Mend or remove them, or raise the fraction.'
             )
-        if final and self._bad:
-            log.warning('%d pictures were skipped: see skipped.tsv.', self._bad)
 
     def _publish(self, manifest: Manifest, indexes: dict[str, ShardIndex]) -> None:
+        """Puts everything in its place, the manifest last; a records_dir that is right stays."""
         records_dir = self._config.records_dir
+        contents = {
+            SKIPPED: skipped_tsv(_skipped(indexes)),
+            **tfds_metadata(manifest),
+            MANIFEST: files.json_bytes(manifest.to_json()),
+        }
+        if not files.exists(self._staging) and all(
+            _holds(files.join(records_dir, name), content) for name, content in contents.items()
+        ):
+            log.info('Records: %s stands.', records_dir)
+            return
         files.remove(files.join(records_dir, MANIFEST))
+        for name in sorted(self._staged):
+            files.remove(files.join(records_dir, name + INDEX_SUFFIX))
+            for moved in name, name + INDEX_SUFFIX:
+                files.move(files.join(self._staging, moved), files.join(records_dir, moved))
+        self._remove_old_shards(indexes)
         for name in files.list_names(self._staging):
-            if name.removesuffix(INDEX_SUFFIX) in indexes and not name.endswith(INDEX_SUFFIX):
-                files.remove(files.join(records_dir, name + INDEX_SUFFIX))
-                for suffix in '', INDEX_SUFFIX:
-                    source = files.join(self._staging, name + suffix)
-                    files.move(source, files.join(records_dir, name + suffix))
-        self._remove_old_shards(records_dir, set(indexes))
-        self._remove_old_shards(self._staging, set())
-        with contextlib.suppress(OSError):
-            os.rmdir(self._staging)
-        skipped = [e for index in indexes.values() for e in index.entries if not e.is_record]
-        save_skipped(records_dir, skipped)
-        save_tfds_metadata(records_dir, manifest)
-        files.write_json(files.join(records_dir, MANIFEST), manifest.to_json())
+            files.remove(files.join(self._staging, name))
+        files.remove_empty_dir(self._staging)
+        for name, content in contents.items():
+            files.write_bytes(files.join(records_dir, name), content)
 
-    def _remove_old_shards(self, directory: str, keep: set[str]) -> None:
+    def _remove_old_shards(self, indexes: dict[str, ShardIndex]) -> None:
         """Removes shards that this data set no longer has. Their index says that they are ours."""
-        prefix = f'{self._config.name}-'
-        for index in files.list_names(directory):
-            shard = index.removesuffix(INDEX_SUFFIX)
-            if shard != index and shard.startswith(prefix) and shard not in keep:
-                files.remove(files.join(directory, shard))
-                files.remove(files.join(directory, index))
+        records_dir = self._config.records_dir
+        for name in files.list_names(records_dir):
+            shard = name.removesuffix(INDEX_SUFFIX)
+            if shard != name and shard.startswith(f'{self._config.name}-') and shard not in indexes:
+                files.remove(files.join(records_dir, shard))
+                files.remove(files.join(records_dir, name))
 
 
 class _SeenFiles:
@@ -242,9 +261,9 @@ class _SeenFiles:
         self._new: dict[str, list[Any]] = {}
 
     def __enter__(self) -> _SeenFiles:
-        with contextlib.suppress(OSError, InputError):
+        with contextlib.suppress(OSError, InputError, KeyError, TypeError):
             remembered = files.read_json(self._path)
-            if remembered.get('image_dir') == os.path.abspath(self._image_dir):
+            if remembered['image_dir'] == os.path.abspath(self._image_dir):
                 self._old = remembered['files']
         return self
 
@@ -257,8 +276,9 @@ class _SeenFiles:
         self._new[picture.path] = [picture.size, picture.mtime_ns, sha256]
 
     def is_unchanged(self, picture: Picture, entry: IndexEntry) -> bool:
-        size, mtime_ns, sha256 = self._old.get(picture.path, (None, None, None))
-        if (size, mtime_ns) != (picture.size, picture.mtime_ns):
+        size, mtime_ns, sha256 = self._old.get(picture.path, (0, 0, ''))
+        stats_agree = (size, mtime_ns) == (picture.size, picture.mtime_ns)
+        if not (stats_agree and mtime_ns and sha256):
             try:
                 sha256 = files.sha256_of(files.join(self._image_dir, picture.path))
             except OSError:
@@ -268,7 +288,7 @@ class _SeenFiles:
 
 
 def plan_shards(config: ConversionConfig, listing: Listing) -> list[_Plan]:
-    """Which picture goes into which shard: by the hash of its path alone, so class-mixed and stable.
+    """Which picture goes into which shard: by the hash of its path, so class-mixed and stable.
 
     The number of shards of a split comes from the listing alone: `num_shards`, or one for every
     `shard_mib` begun.
@@ -295,7 +315,7 @@ def _shard_hash(path: str) -> int:
     return int.from_bytes(hashlib.sha256(path_bytes(path)).digest()[:8], 'big')
 
 
-def _contract(config: ConversionConfig, listing: Listing) -> str:
+def _contract(listing: Listing) -> str:
     """A digest of all that a shard's bytes depend on besides its pictures."""
     versions = [codecs.VERSION, schema.VERSION, listing.classes]
     return hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:16]
@@ -311,7 +331,10 @@ def _convert_one(
         digest = hashlib.sha256(content).hexdigest()
         stored = codecs.store(content)
     except (codecs.BadPictureError, OSError) as error:
-        reason = str(error) if isinstance(error, codecs.BadPictureError) else f'unreadable: {error}'
+        if isinstance(error, OSError):
+            reason = f'unreadable: {error.strerror}'
+        else:
+            reason = str(error)
         return IndexEntry(
             picture.path,
             picture.label,
@@ -329,9 +352,14 @@ def _convert_one(
     return IndexEntry(picture.path, picture.label, digest, encoded_sha256, outcome=outcome), record
 
 
-def _ordered(
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def ordered(
     pool: concurrent.futures.Executor, function: Callable[[T], R], items: Iterable[T], window: int
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Like `pool.map`, but no more than `window` results wait at a time: memory stays flat."""
     iterator = iter(items)
     waiting = [pool.submit(function, item) for item in itertools.islice(iterator, window)]
@@ -347,23 +375,24 @@ def _ordered(
             future.cancel()
 
 
-def _check_written(path: str, entries: list[IndexEntry], size: int) -> None:
+def _check_written(path: str, wanted: int, size: int) -> None:
     """Reads the new file once: its length, its records and all their checksums."""
     import tensorflow as tf
 
-    wanted = sum(entry.is_record for entry in entries)
     records = tf.data.TFRecordDataset(path).reduce(0, lambda n, _: n + 1).numpy()
     if records != wanted or files.size(path) != size:
         raise OSError(f'{path}: wrote {wanted} records in {size} bytes, read back {records}')
 
 
-def _skipped(index: ShardIndex) -> int:
-    return sum(not entry.is_record for entry in index.entries)
+def _holds(path: str, content: bytes) -> bool:
+    try:
+        return files.read_bytes(path) == content
+    except OSError:
+        return False
 
 
-def _found(index: ShardIndex | None) -> ShardIndex:
-    assert index is not None
-    return index
+def _skipped(indexes: Mapping[str, ShardIndex]) -> list[IndexEntry]:
+    return [entry for index in indexes.values() for entry in index.entries if not entry.is_record]
 
 
 def _manifest(
@@ -383,7 +412,7 @@ def _manifest(
             shards=tuple(Shard(i.shard, i.records, i.bytes, i.sha256) for i in of_split),
         )
     everything = [entry for index in indexes.values() for entry in index.entries]
-    skipped = [entry for entry in everything if not entry.is_record]
+    skipped = _skipped(indexes)
     return Manifest(
         dataset_name=config.name,
         classes=listing.classes,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import time
 from types import TracebackType
@@ -121,7 +122,7 @@ def remove_former(summaries_dir: str) -> None:
     if not files.exists(path):
         return
     try:
-        listed = [name for name in files.read_json(path) if _is_event_file(name)]
+        listed = [name for name in files.read_json(path) if _is_ours(summaries_dir, name)]
     except (InputError, TypeError):
         log.warning('%s is damaged: the event files of earlier runs stay where they are.', path)
         return
@@ -129,6 +130,9 @@ def remove_former(summaries_dir: str) -> None:
         files.remove(files.join(summaries_dir, name))
 
 
-def _is_event_file(name: str) -> bool:
-    folder, _, base = name.partition('/')
-    return base.startswith('events.out.tfevents.') and '/' not in base and folder != '..'
+def _is_ours(summaries_dir: str, name: object) -> bool:
+    """Whether a listed name is one that we could have written, and leads nowhere else."""
+    if not isinstance(name, str):
+        return False
+    match = re.fullmatch(r'([\w-]+)/events\.out\.tfevents\.[^/]+', name)
+    return match is not None and not os.path.islink(files.join(summaries_dir, match[1]))

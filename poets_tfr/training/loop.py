@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from poets_tfr.config import HeadConfig, InputError
+from poets_tfr.feature_cache import StoredFeatures
 from poets_tfr.features import SplitFeatures
 from poets_tfr.training import head as heads
 from poets_tfr.training.head import Head
@@ -73,8 +74,8 @@ def train(
       splits: 'train' and, unless it is empty, 'validation'.
       classes: how many.
       config: of the head.
-      pause_every: every measurement ends at the latest at a step that is a multiple of this, so that
-        the head of just that step can be stored; 0: wherever the loop likes.
+      pause_every: every measurement ends at the latest at a step that is a multiple of this, so
+        that the head of just that step can be stored; 0: wherever the loop likes.
 
     Raises:
       InputError: the cross entropy is no longer a number.
@@ -178,14 +179,32 @@ def _taker(
     """A function of the step that gives its batch; the features stay on the device."""
     import tensorflow as tf
 
-    features, labels = tf.constant(split.features), tf.constant(split.labels)
+    labels = tf.constant(split.labels)
     sampler = Sampler.of(split.labels, classes, batch_size, config.sampling, config.seed, stream)
+    if isinstance(split.features, StoredFeatures):
+        return _reader(split.features, labels, sampler)
+    features = tf.constant(split.features)
     if batch_size < 0:
         return lambda step: (features, labels)
 
     def take(step: Any) -> tuple[Any, Any]:
         rows = sampler.draw(step)
         return tf.gather(features, rows), tf.gather(labels, rows)
+
+    return take
+
+
+def _reader(
+    features: StoredFeatures, labels: Any, sampler: Sampler
+) -> Callable[[Any], tuple[Any, Any]]:
+    """As `_taker`, for features that stay on disk: the rows of each step are read when it comes."""
+    import tensorflow as tf
+
+    def take(step: Any) -> tuple[Any, Any]:
+        rows = sampler.draw(step)
+        values = tf.numpy_function(features.__getitem__, [rows], tf.float32)
+        values = tf.ensure_shape(values, [sampler.draws, features.shape[1]])
+        return values, tf.gather(labels, rows)
 
     return take
 
@@ -211,7 +230,10 @@ def _measured(
                 f'lower --learning_rate (it is {config.learning_rate}).'
             )
         if evaluated:
-            _, _, accuracy, cross_entropy, *validation = row.tolist()
-            unseen = validation if has_validation else (None, None)
-            evaluations.append(Evaluation(step, accuracy, cross_entropy, *unseen, draws))
+            _, _, accuracy, cross_entropy, unseen_accuracy, unseen_entropy = row.tolist()
+            if not has_validation:
+                unseen_accuracy = unseen_entropy = None
+            evaluations.append(
+                Evaluation(step, accuracy, cross_entropy, unseen_accuracy, unseen_entropy, draws)
+            )
     return Measurements(first, rows[:, 0], rows[:, 1], evaluations, head)

@@ -240,6 +240,35 @@ def job(data: Data) -> list[Row]:
     return rows
 
 
+def memory(data: Data) -> list[Row]:
+    """Peak memory of the whole command, and of the same with four times the pictures."""
+    work = tempfile.mkdtemp(dir=data.work_dir)
+    plenty = Data(work, images=os.path.join(work, 'pictures'), models=data.models)
+    for copy in range(4):
+        for path in data.paths:
+            folder = os.path.join(plenty.images, os.path.basename(os.path.dirname(path)))
+            os.makedirs(folder, exist_ok=True)
+            with open(path, 'rb') as source:
+                content = source.read()
+            with open(os.path.join(folder, f'{copy}_{os.path.basename(path)}'), 'wb') as target:
+                target.write(content + bytes([copy]))  # another picture to the cache: other bytes
+    once = _job_peak_mb(data, os.path.join(work, 'once'))
+    four = _job_peak_mb(plenty, os.path.join(work, 'four'))
+    shutil.rmtree(work)
+    count = len(data.paths)
+    return [
+        against(f'memory, {count} pictures', '1/GB', 1e3 / once, '1.5 GB', 1 / 1.5, {'1.5 GB': 1}),
+        against(
+            f'memory, {4 * count} pictures',
+            '1/GB',
+            1e3 / four,
+            f'{count} pictures',
+            1e3 / once,
+            {f'{count} pictures': 1 / 1.2},
+        ),  # fmt: skip
+    ]
+
+
 ROWS: dict[str, Callable[[Data], list[Row]]] = {
     'read': read,
     'decode': decode,
@@ -249,6 +278,7 @@ ROWS: dict[str, Callable[[Data], list[Row]]] = {
     'features': features_,
     'head': head,
     'job': job,
+    'memory': memory,
 }
 
 
@@ -430,22 +460,30 @@ def _steps_rate(reader: FileReadingHead) -> float:
 
 def _run_job(data: Data, work: str) -> float:
     """Seconds of tools/retrain.py, start-up included."""
-    config = data.mobilenet_config()
-    network = (
-        [f'--architecture={config.architecture}', f'--model_dir={config.model_dir}']
-        if data.models
-        else [f'--tfhub_module={config.tfhub_module}']
-    )
-    places = [
-        f'--{name}={os.path.join(work, name)}'
-        for name in (
-            'records_dir', 'bottleneck_dir', 'summaries_dir', 'output_graph', 'output_labels'
-        )
-    ]  # fmt: skip
-    command = [sys.executable, '-m', 'poets_tfr.tools.retrain', f'--image_dir={data.image_dir}']
     start = time.perf_counter()
-    subprocess.run([*command, *network, *places], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(_job_command(data, work), check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
+
+
+def _job_peak_mb(data: Data, work: str) -> float:
+    """The most memory that tools/retrain.py holds with its features left on disk."""
+    command = [*_job_command(data, work), '--features_in_memory=off']
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), command)
+    return usage.ru_maxrss / 1024
+
+
+def _job_command(data: Data, work: str) -> list[str]:
+    config = data.mobilenet_config()
+    command = [sys.executable, '-m', 'poets_tfr.tools.retrain', f'--image_dir={data.image_dir}']
+    if data.models:
+        command += [f'--architecture={config.architecture}', f'--model_dir={config.model_dir}']
+    else:
+        command += [f'--tfhub_module={config.tfhub_module}']
+    places = 'records_dir bottleneck_dir summaries_dir output_graph output_labels'.split()
+    return command + [f'--{place}={os.path.join(work, place)}' for place in places]
 
 
 def _head_seconds(data: Data, network: Backbone) -> float:

@@ -1,0 +1,282 @@
+"""The command line of retrain.py: the originals' flags, and how each spelling is taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import graphs
+import pytest
+from absl import flags as absl_flags
+from command_line import ROOT, Ended, Places, call, start
+
+from poets_tfr.tools import flags, retrain
+
+# Name -> (type, default), as the originals document them. Only additions are allowed here.
+ORIGINAL = {
+    'image_dir': ('string', ''),
+    'output_graph': ('string', '/tmp/output_graph.pb'),
+    'intermediate_output_graphs_dir': ('string', '/tmp/intermediate_graph/'),
+    'intermediate_store_frequency': ('int', 0),
+    'output_labels': ('string', '/tmp/output_labels.txt'),
+    'summaries_dir': ('string', '/tmp/retrain_logs'),
+    'how_many_training_steps': ('int', 4000),
+    'learning_rate': ('float', 0.01),
+    'testing_percentage': ('int', 10),
+    'validation_percentage': ('int', 10),
+    'eval_step_interval': ('int', 10),
+    'train_batch_size': ('int', 100),
+    'test_batch_size': ('int', -1),
+    'validation_batch_size': ('int', 100),
+    'print_misclassified_test_images': ('bool', False),
+    'model_dir': ('string', '/tmp/imagenet'),
+    'bottleneck_dir': ('string', '/tmp/bottleneck'),
+    'final_tensor_name': ('string', 'final_result'),
+    'flip_left_right': ('bool', False),
+    'random_crop': ('int', 0),
+    'random_scale': ('int', 0),
+    'random_brightness': ('int', 0),
+    'architecture': ('string', 'inception_v3'),
+}
+HUB = {
+    'tfhub_module': ('string', ''),  # the hub's own default is a TF1 module, which cannot be loaded
+    'saved_model_dir': ('string', ''),
+    'logging_verbosity': ('string enum', 'INFO'),
+    'checkpoint_path': ('string', '/tmp/_retrain_checkpoint'),
+}
+OURS = {
+    'records_dir': ('string', ''),
+    'dataset_name': ('string', ''),
+    'classes': ('comma separated list of strings', []),
+    'split_by': ('string enum', 'relative_path'),
+    'split_prefix': ('string', ''),
+    'num_shards': ('int', 0),
+    'shard_mib': ('int', 128),
+    'workers': ('int', 0),
+    'on_bad_image': ('string enum', 'skip'),
+    'max_bad_fraction': ('float', 0.1),
+    'image_size': ('int', 0),
+    'weights': ('string', 'imagenet'),
+    'xla': ('string enum', 'auto'),
+    'feature_batch_size': ('int', 32),
+    'sampling': ('string enum', 'class_uniform'),
+    'seed': ('int', 0),
+    'resume': ('bool', False),
+}
+
+
+def defined() -> absl_flags.FlagValues:
+    values = absl_flags.FlagValues()
+    retrain._define(values)
+    flags.define_verbosity(values)
+    return values
+
+
+def test_every_flag_has_its_name_type_default_and_help() -> None:
+    values = defined()
+    table = {name: (values[name].flag_type(), values[name].default) for name in values}
+    assert table == {**ORIGINAL, **HUB, **OURS}
+    for name in values:
+        assert values[name].help
+    for level in 'DEBUG INFO WARN ERROR FATAL'.split():
+        values['logging_verbosity'].parse(level)
+
+
+@pytest.fixture
+def job(colours_dir: Path, model_dir: Path, tmp_path: Path) -> Places:
+    """A folder `D` of pictures and a folder `M` of models, to name them briefly from there."""
+    (tmp_path / 'D').symlink_to(colours_dir)
+    (tmp_path / 'M').symlink_to(model_dir)
+    return Places(tmp_path)
+
+
+def test_the_tutorials_command_works_as_typed(job: Places) -> None:
+    typed = (
+        '--bottleneck_dir=B --how_many_training_steps 500 --model_dir=M --output_graph=G '
+        '--output_labels=L --image_dir D'
+    )
+    # What it left at its defaults, kept inside this folder, and a network that is at hand.
+    added = f'--summaries_dir=S --records_dir=R --architecture={graphs.MOBILENET}'
+    ended = start(ROOT / 'tools/retrain.py', *typed.split(), *added.split(), cwd=job.root)
+    assert ended.status == 0, ended.err
+    assert (job.root / 'L').read_text() == 'green grass\nred roses\nbluebells\n'
+    assert (job.root / 'G').stat().st_size > 100_000
+    assert ': Step 499: Train accuracy = ' in ended.out
+    assert ended.err == '', 'no chatter of TensorFlow, no warning of ours'
+    (cache,) = (job.root / 'B').iterdir()
+    assert cache.name.startswith('mobilenet_0.50_128-')
+
+
+def run(job: Places, *arguments: object) -> Ended:
+    """A short run; what is typed comes last."""
+    fixed = f'--architecture={graphs.MOBILENET}', f'--model_dir={job.root / "M"}'
+    return call(
+        'retrain', *fixed, *job.flags(), f'--image_dir={job.root / "D"}',
+        '--how_many_training_steps=1', *arguments,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    'typed',
+    [
+        ['-seed', '5'],
+        ['--test_batch_size', '-1'],
+        ['--print_misclassified_test_images', 'True'],  # the documented spelling of 2016
+        ['True', '--noprint_misclassified_test_images'],
+        ['--print_misclassified_test_images=true'],
+        ['--noflip_left_right'],
+    ],
+)
+def test_spellings_that_work(job: Places, typed: list[str]) -> None:
+    ended = run(job, *typed)
+    assert (ended.status, ended.err) == (0, '')
+
+
+def test_minus_seed_is_read(job: Places) -> None:
+    def graph(*typed: str) -> bytes:
+        assert run(job, *typed).status == 0
+        return job.graph.read_bytes()
+
+    assert graph('-seed', '5') == graph('--seed=5') != graph('--seed=6')
+
+
+def test_test_batch_size_after_a_space(job: Places) -> None:
+    assert '(N=7)' in run(job, '--test_batch_size', '7').out.splitlines()[-3]
+    assert '(N=7)' not in run(job, '--test_batch_size', '-1').out
+
+
+def test_a_stray_false_is_warned_of(job: Places) -> None:
+    ended = run(job, '--print_misclassified_test_images', 'False')
+    assert ended.status == 0
+    assert ended.err == (
+        "WARNING: 'False' after a space is not read: to switch a flag off, write --noFLAG.\n"
+    )
+    assert '=== MISCLASSIFIED TEST IMAGES ===' in ended.out
+
+
+@pytest.mark.parametrize(
+    ('typed', 'says'),
+    [
+        (['--output_label=x'], "flag 'output_label'. Did you mean: output_labels ?"),
+        (['--training_batch_size=32'], "Unknown command line flag 'training_batch_size'"),
+        (['--num_gpus=2'], "Unknown command line flag 'num_gpus'"),
+        (['--learning_rate=fast'], 'learning_rate'),
+        (['--how_many_training_steps=1.5'], 'how_many_training_steps'),
+        (['--split_by=magic'], 'split_by'),
+        (['--learning_rate=nan'], '--learning_rate=nan must be a finite number above 0.'),
+        (['--eval_step_interval=0'], '--eval_step_interval=0 must be at least 1.'),
+        (['--train_batch_size=0'], '--train_batch_size=0 must be at least 1, or -1'),
+        (['--testing_percentage=60', '--validation_percentage=60'], 'is 120: at most 99'),
+        (['--architecture=resnet'], "--architecture='resnet' is not known: inception_v3"),
+        (['--flip_left_right', 'True'], '--flip_left_right: distortions are not supported yet'),
+        (['--flip_left_right=True'], '--flip_left_right: distortions are not supported yet'),
+        (['--random_crop=5'], '--random_crop: distortions are not supported yet'),
+        (['--random_scale', '5'], '--random_scale: distortions are not supported yet'),
+        (['--random_brightness=5'], '--random_brightness: distortions are not supported yet'),
+        (['--checkpoint_path=/tmp/x'], '--checkpoint_path: checkpoints are not supported yet'),
+        (['--resume'], '--resume: checkpoints are not supported yet'),
+        (['--tfhub_module=somewhere'], '--tfhub_module and --architecture exclude each other'),
+        (['flowers'], "'flowers' is not a flag"),
+        (['--flagfile=nowhere.flags'], 'nowhere.flags'),
+        (['--classes=roses,bluebells'], "no folder 'roses'; it has Green Grass, Red_Roses"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_one_line(job: Places, typed: list[str], says: str) -> None:
+    ended = run(job, *typed)
+    assert ended.status == 1
+    assert says in ended.err
+    assert ended.err.startswith('retrain.py: error: ')
+    assert ended.err.count('\n') == 1
+    assert not job.graph.exists()
+    assert not job.bottlenecks.exists(), 'nothing long was begun'
+
+
+def test_a_module_alone_does_not_clash_with_the_default_architecture(tmp_path: Path) -> None:
+    ended = call('retrain', f'--tfhub_module={tmp_path}', f'--records_dir={tmp_path}')
+    assert ended.status == 1
+    assert 'exclude each other' not in ended.err
+
+
+def test_no_image_dir() -> None:
+    ended = call('retrain')
+    assert ended.status == 1
+    assert ended.err.startswith('retrain.py: error: Must set flag --image_dir')
+
+
+@pytest.mark.parametrize('place', ['first', 'last', 'after a space'])
+def test_a_flagfile_loses_to_typed_flags(job: Places, place: str) -> None:
+    flagfile = job.root / 'run.flags'
+    flagfile.write_text('# a comment\n--how_many_training_steps=7\n--eval_step_interval=3\n')
+    typed: list[object] = ['--how_many_training_steps=5']
+    given: list[object] = (
+        ['--flagfile', flagfile] if place == 'after a space' else [f'--flagfile={flagfile}']
+    )
+    ended = run(job, *(given + typed if place == 'first' else typed + given))
+    assert ended.status == 0, ended.err
+    steps = [line.split()[3] for line in ended.out.splitlines() if 'Train accuracy' in line]
+    assert steps == ['0:', '3:', '4:'], 'interval from the file, the number of steps as typed'
+
+
+def test_a_flagfile_can_insist_on_a_split(job: Places) -> None:
+    assert run(job).status == 0
+    flagfile = job.root / 'run.flags'
+    flagfile.write_text('--testing_percentage=11\n')
+    ended = run(job, f'--flagfile={flagfile}', '--image_dir=')
+    assert ended.status == 1
+    assert '--testing_percentage=11' in ended.err
+
+
+@pytest.mark.parametrize('tool', ['retrain', 'label_image', 'convert_images'])
+def test_help_needs_no_tensorflow(tool: str) -> None:
+    ended = start('-X', 'importtime', ROOT / f'tools/{tool}.py', '--help')
+    assert ended.status == 0
+    assert not [line for line in ended.err.splitlines() if line.endswith((' tensorflow', ' keras'))]
+    assert f'python tools/{tool}.py ' in ended.out
+    if tool == 'retrain':
+        for name, (_, default) in {**ORIGINAL, **HUB, **OURS}.items():
+            (line,) = (x for x in ended.out.splitlines() if x.startswith(f'  --{name}: '))
+            assert default in (None, '', []) or line.endswith(f' (default: {default})')
+
+
+REFUSED_WITHOUT_TENSORFLOW = [
+    ['--learning_rate=-1'],
+    ['--image_dir=missing'],
+    ['--image_dir=.', '--output_graph=/proc/nowhere/graph.pb'],
+    ['--image_dir=.', '--flip_left_right'],
+    ['--records_dir=.'],
+    ['--unknown'],
+]
+
+
+def test_wrong_values_are_refused_before_tensorflow_is_imported(tmp_path: Path) -> None:
+    """One process for all, for the start of Python is what takes the time."""
+    for folder in 'a', 'b':
+        (tmp_path / folder).mkdir()
+        for number in range(3):
+            (tmp_path / folder / f'{number}.jpg').touch()
+    code = (
+        'import sys\n'
+        'from poets_tfr.tools import retrain\n'
+        f'for arguments in {REFUSED_WITHOUT_TENSORFLOW!r}:\n'
+        "    assert retrain.main(['retrain.py', *arguments]) == 1, arguments\n"
+        "    assert not {'tensorflow', 'keras'} & set(sys.modules), arguments\n"
+    )
+    ended = start('-c', code, cwd=tmp_path)
+    assert ended.status == 0, ended.err
+    assert ended.err.count('retrain.py: error: ') == len(REFUSED_WITHOUT_TENSORFLOW)
+
+
+def test_importing_every_module_imports_no_tensorflow_and_defines_no_flag() -> None:
+    code = (
+        'import importlib, pkgutil, sys\n'
+        'import poets_tfr\n'
+        'from absl import flags\n'
+        'before = set(flags.FLAGS)\n'
+        "names = [m.name for m in pkgutil.walk_packages(poets_tfr.__path__, 'poets_tfr.')]\n"
+        'for name in names: importlib.import_module(name)\n'
+        "assert not {'tensorflow', 'keras', 'tensorflow_io'} & set(sys.modules)\n"
+        'assert set(flags.FLAGS) == before\n'
+        'print(len(names))\n'
+    )
+    ended = start('-c', code)
+    assert ended.status == 0, ended.err
+    assert int(ended.out) > 20
