@@ -110,6 +110,9 @@ def own_files() -> Iterator[Path]:
 # Requirements
 
 
+EXTRAS_OF_THE_CODE = ('io', 'peers')
+
+
 def test_importing_tests_needs_only_the_base_and_the_extra_test() -> None:
     declared = requirements().keys() | requirements('test').keys() | OPTIONAL_IN_TESTS
     undeclared = {
@@ -120,8 +123,8 @@ def test_importing_tests_needs_only_the_base_and_the_extra_test() -> None:
     assert not undeclared
 
 
-def test_the_code_imports_only_the_base_and_the_extra_io() -> None:
-    declared = requirements().keys() | requirements('io').keys()
+def test_the_code_imports_only_the_base_and_its_own_extras() -> None:
+    declared = set(requirements()).union(*map(requirements, EXTRAS_OF_THE_CODE))
     undeclared = {
         name: str(path.relative_to(ROOT))
         for name, path in third_party_imports(python_files('poets_tfr', 'tools')).items()
@@ -210,9 +213,10 @@ def console_scripts() -> dict[str, str]:
 
 
 def test_every_wing_is_packaged() -> None:
-    folders = {'poets_tfr.tools'} if (ROOT / 'tools/__init__.py').is_file() else set()
-    for init in (ROOT / 'poets_tfr').rglob('__init__.py'):
-        folders.add('.'.join(init.parent.relative_to(ROOT).parts))
+    folders = set()
+    for top, package in (('poets_tfr', 'poets_tfr'), ('tools', 'poets_tfr.tools')):
+        for init in (ROOT / top).rglob('__init__.py'):
+            folders.add('.'.join((package, *init.parent.relative_to(ROOT / top).parts)))
     assert set(lines_of(SETUP['options']['packages'])) == folders
 
 
