@@ -25,7 +25,7 @@ INCEPTION_2015 = 'inception_2015_12_05'
 
 
 class InputError(Exception):
-    """Something the user can mend. The message names the file or flag, what was found, what to do."""
+    """Something the user can mend. The message names the file or flag, the fault and the remedy."""
 
 
 def default_records_dir(image_dir: str) -> str:
@@ -36,7 +36,7 @@ def default_records_dir(image_dir: str) -> str:
 
 
 def dataset_name_of(image_dir: str) -> str:
-    """The base name of `image_dir` in [a-z0-9_], not starting with a digit (TFDS's rule for names)."""
+    """The base name of `image_dir` in [a-z0-9_], beginning with a letter: TFDS's rule."""
     base = os.path.basename(os.path.abspath(image_dir)).lower()
     name = re.sub(r'[^a-z0-9]+', '_', base).strip('_') or 'pictures'
     return name if name[0].isalpha() else f'd_{name}'
@@ -117,12 +117,13 @@ class BackboneConfig:
         if not known and not MOBILENET.fullmatch(self.architecture):
             raise InputError(
                 f'--architecture={self.architecture!r} is not known: {INCEPTION_V3}, '
-                f'{INCEPTION_2015}, or mobilenet_<1.0|0.75|0.50|0.25>_<224|192|160|128>[_quantized].'
+                f'{INCEPTION_2015}, or '
+                'mobilenet_<1.0|0.75|0.50|0.25>_<224|192|160|128>[_quantized].'
             )
         if self.weights != 'imagenet' and (self.tfhub_module or self.architecture != INCEPTION_V3):
             raise InputError(
-                f'--weights={self.weights!r} goes with --architecture={INCEPTION_V3} only: the other '
-                'backbones bring their own weights.'
+                f'--weights={self.weights!r} goes with --architecture={INCEPTION_V3} only: the '
+                'other backbones bring their own weights.'
             )
         _require_one_of(self, 'xla', get_args(Xla))
         _require_one_of(self, 'features_in_memory', get_args(OnOff))

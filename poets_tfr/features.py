@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from poets_tfr import files, progress
 from poets_tfr.backbones.forward import compile_forward
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import BackboneConfig, InputError
-from poets_tfr.feature_cache import DIGEST, FeatureCache, StoredFeatures
+from poets_tfr.feature_cache import DIGEST, FeatureCache
 from poets_tfr.pictures import pipeline
 from poets_tfr.records.manifest import CONVERT_AGAIN, IndexEntry, Manifest, load_indexes
 
@@ -28,12 +29,12 @@ _BATCHES_PER_FILE = 16
 class SplitFeatures:
     """The features of one split, in the order of its records.
 
-    features: float32 [n, feature_width], or the same on disk.
+    features: float32 [n, feature_width], a numpy array or StoredFeatures.
     labels: int32 [n], 0-based.
     paths: of the pictures, relative to image_dir.
     """
 
-    features: np.ndarray | StoredFeatures
+    features: Any
     labels: np.ndarray
     paths: tuple[str, ...]
 

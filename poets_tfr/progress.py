@@ -52,7 +52,7 @@ def stage(name: str) -> Iterator[dict[str, float]]:
 
 
 def printable(text: str) -> str:
-    """A path on one line of any terminal: bytes that are not UTF-8, and control characters, escaped."""
+    """A path on one line of any terminal: control characters, and what is not UTF-8, escaped."""
     readable = text.encode('utf-8', 'backslashreplace').decode()
     return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in readable)
 

@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def decode(data: Data) -> list[Row]:
     rows = []
     for size, goal in (128, 0.95), (299, None):
         goals = {limit: goal} if goal else None
-        ours = _drain(lambda size=size: data.one_pass(Preprocessing(size, 127.5, 127.5)))
+        ours = _drain(partial(data.one_pass, Preprocessing(size, 127.5, 127.5)))
         rows += compare(f'decode, {size} px', _PICTURES_S, ours, {limit: _decode_only(data)}, goals)
     return rows
 
@@ -109,8 +110,8 @@ def pipeline(data: Data) -> list[Row]:
 
     rows = []
     for size in 128, 299:
-        ours = _drain(lambda size=size: data.one_pass(Preprocessing(size, 127.5, 127.5)))
-        peers = {peer: _drain(lambda size=size: theirs(size))}
+        ours = _drain(partial(data.one_pass, Preprocessing(size, 127.5, 127.5)))
+        peers = {peer: _drain(partial(theirs, size))}
         goals = {peer: 1.1} if size == 299 else None
         rows += compare(f'pipeline, {size} px', _PICTURES_S, ours, peers, goals)
     return rows
@@ -130,9 +131,7 @@ def backbone(data: Data) -> list[Row]:
         pictures = _random_pictures(network, 32)
         peers: dict[str, Work] = {'XLA': _forward(network, pictures, 'on', batches)}
         if model:
-            peers[predict] = lambda model=model, pictures=pictures: len(
-                model.predict(pictures, batch_size=16, verbose=0)
-            )
+            peers[predict] = partial(_predict, model, pictures)
         if openvino := _openvino(network, pictures, batches):
             peers['OpenVINO'] = openvino
         ours = _forward(network, pictures, 'off', batches)
@@ -161,11 +160,11 @@ def features_(data: Data) -> list[Row]:
         pictures = _random_pictures(network, config.feature_batch_size)
         one = OneByOne(network, os.path.join(work, 'text'))
         some = data.paths[: 8 if most else 64]
-        sides = {
+        sides: dict[str, Work] = {
             'ours': ours,
-            'decode': _drain(lambda n=network, most=most: data.one_pass(n.preprocessing, 32, most)),
+            'decode': _drain(partial(data.one_pass, network.preprocessing, 32, most)),
             'forward': _forward(network, pictures, config.xla, 2 if most else 16),
-            loop_: lambda one=one, some=some: len([one.bottleneck(path) for path in some]),
+            loop_: partial(_one_by_one, one, some),
         }
         rates = median_rates(sides, repeats=3)
         no_overlap = 1 / (1 / rates['decode'] + 1 / rates['forward'])
@@ -212,7 +211,7 @@ def job(data: Data) -> list[Row]:
     first, second = (_run_job(data, work) for _ in range(2))
     one = OneByOne(network, os.path.join(work, 'text'))
     some = data.paths[:128]
-    rate = median_rates({'': lambda: len([one.bottleneck(path) for path in some])}, 3)['']
+    rate = median_rates({'': partial(_one_by_one, one, some)}, 3)['']
     labels = [i % 2 for i in range(len(some))]
     reader = FileReadingHead([one.bottleneck(p) for p in some], labels, 2, network.feature_width)
     steps = _steps_rate(reader)
@@ -325,6 +324,14 @@ def _naive_conversion(paths: list[str], target: str) -> int:
             example = tf.train.Example(features=tf.train.Features(feature={'image/encoded': value}))
             writer.write(example.SerializeToString())
     return len(paths)
+
+
+def _predict(model: Any, pictures: np.ndarray) -> int:
+    return len(model.predict(pictures, batch_size=16, verbose=0))
+
+
+def _one_by_one(one: OneByOne, paths: list[str]) -> int:
+    return len([one.bottleneck(path) for path in paths])
 
 
 def _random_pictures(network: Backbone, count: int) -> np.ndarray:
