@@ -39,6 +39,11 @@ def join(directory: str, *names: str) -> str:
     )
 
 
+def absolute(path: str) -> str:
+    """What names the same file from any current folder."""
+    return path if is_remote(path) else os.path.abspath(path)
+
+
 def _gfile(path: str) -> Any:
     """`tf.io.gfile`, once it serves paths like `path`. Raises InputError where it does not."""
     import tensorflow as tf
@@ -200,6 +205,13 @@ def write_bytes(path: str, content: bytes) -> None:
             file.write(content)
 
 
+def make_empty(path: str) -> None:
+    """An empty file, also where a file store makes nothing of one that nothing was written to."""
+    with os_errors(path):
+        with _gfile(path).GFile(path, 'wb') if is_remote(path) else open(path, 'wb') as file:
+            file.write(b'')
+
+
 def write_json(path: str, value: Any) -> None:
     write_bytes(path, json_bytes(value))
 
@@ -311,9 +323,18 @@ def move(source: str, target: str) -> None:
         os.replace(source, target)
         _fsync(os.path.dirname(target) or '.')
         return
-    remove(target)  # rename on s3 refuses to overwrite an existing object
     with os_errors(target):
-        _gfile(target).rename(source, target, overwrite=True)
+        if not target.startswith('s3://'):
+            remove(target)
+            _gfile(target).rename(source, target, overwrite=True)
+            return
+        # rename on s3 takes along every object whose name begins alike, and leaves what has the
+        # name; copy replaces it in one step, but refuses an empty file.
+        if size(source):
+            _gfile(target).copy(source, target, overwrite=True)
+        else:
+            make_empty(target)
+        remove(source)
 
 
 def _fsync(path: str) -> None:

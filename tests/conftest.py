@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
-# TensorFlow reads it once, when it is loaded; its start-up lines would drown a failing test's own.
+if TYPE_CHECKING:
+    import command_line
+
+    Trained: TypeAlias = tuple[command_line.Places, command_line.Ended]
+
+# TensorFlow reads them once, when it is loaded. Its start-up lines would drown a failing test's
+# own; oneDNN is on in the tools, and so it is here.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
 
 # Where the environment variable CI is set, a skip for any other reason fails the run: a test that
 # quietly stops running is no test. Each pattern is searched in the reason of the skip.
@@ -45,6 +54,59 @@ def photos_dir() -> Path:
 def models_dir() -> Path:
     """The real mobilenet_v1_0.25_128_frozen.tgz."""
     return _folder_named_by('POETS_TEST_MODELS', 'mobilenet_v1_0.25_128_frozen.tgz')
+
+
+@pytest.fixture(autouse=True)
+def _log_as_imported() -> Iterator[None]:
+    """A tool's main sets the log up for its own output; the next test gets it untouched."""
+    yield
+    log = logging.getLogger('poets_tfr')
+    log.handlers.clear()
+    log.propagate = True
+    log.setLevel(logging.NOTSET)
+
+
+@pytest.fixture(scope='session')
+def colours_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of 24 small pictures, each class of its own colour."""
+    import colours
+
+    return colours.write(tmp_path_factory.mktemp('pictures') / 'colours', per_class=24)
+
+
+@pytest.fixture(scope='session')
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Generated archives of graphs.MOBILENET and inception_2015_12_05, as if downloaded."""
+    import graphs
+
+    directory = tmp_path_factory.mktemp('models')
+    graphs.write_mobilenet(directory)
+    graphs.write_inception_2015(directory)
+    return directory
+
+
+@pytest.fixture(scope='session')
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, colours_dir: Path, model_dir: Path
+) -> Trained:
+    """A whole run of retrain.py: colours_dir, the generated MobileNet. Nobody may change it."""
+    import command_line
+    import graphs
+
+    places = command_line.Places(tmp_path_factory.mktemp('trained'))
+    ended = command_line.call(
+        'retrain',
+        f'--image_dir={colours_dir}',
+        f'--architecture={graphs.MOBILENET}',
+        f'--model_dir={model_dir}',
+        f'--saved_model_dir={places.root / "saved_model"}',
+        '--how_many_training_steps=200',
+        '--testing_percentage=25',
+        '--num_shards=2',
+        *places.flags(),
+    )
+    assert ended.status == 0, ended.err
+    return places, ended
 
 
 def _note_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -81,8 +81,11 @@ def store(content: bytes, max_pixels: int = MAX_PIXELS) -> StoredPicture:
             f'too large: {header.width} x {header.height} pixels, {max_pixels} are the limit'
         )
     if kind in ('JPEG', 'PNG') and not header.has_alpha and header.orientation == 1:
-        height, width, _ = _decode(content, kind, channels=3).shape
-        return StoredPicture(content, kind, height, width, as_is=True)
+        if kind == 'JPEG':
+            _check_jpeg(content, header)
+        else:
+            _decode(content, kind)
+        return StoredPicture(content, kind, header.height, header.width, as_is=True)
     if kind == 'BMP' or (kind == 'GIF' and header.has_alpha):
         pixels = _decode_with_pillow(content, kind)
     else:
@@ -137,17 +140,24 @@ def decoded_size(encoded: bytes) -> tuple[int, int]:
     Raises:
       BadPictureError: it cannot be decoded.
     """
-    height, width, _ = _decode(encoded, kind_of(encoded) or 'JPEG', channels=3).shape
+    height, width, _ = _decode(encoded, kind_of(encoded) or 'JPEG').shape
     return height, width
 
 
-def _decode(content: bytes, kind: str, channels: int) -> np.ndarray:
+def _check_jpeg(content: bytes, header: _Header) -> None:
+    """Goes through all of the data, but makes an eighth of the picture: the same verdict, sooner."""
+    eighth = -(-header.height // 8), -(-header.width // 8), 3
+    if _decode(content, 'JPEG', ratio=8).shape != eighth:
+        raise BadPictureError(f'damaged JPEG header ({header.width} x {header.height} pixels)')
+
+
+def _decode(content: bytes, kind: str, channels: int = 3, ratio: int = 1) -> np.ndarray:
     """uint8 [height, width, 3 or 4]; a picture of several frames or pages gives its first."""
     import tensorflow as tf
 
     try:
         if kind == 'JPEG':
-            pixels = tf.io.decode_jpeg(content, channels=3)
+            pixels = tf.io.decode_jpeg(content, channels=3, ratio=ratio)
         elif kind == 'PNG':
             pixels = tf.io.decode_png(content, channels=channels)
         elif kind == 'GIF':
@@ -192,7 +202,7 @@ def is_outdated(reason: str) -> bool:
     if not reason.endswith(_NOT_HERE):
         return False
     try:
-        _decode(b'', reason.split()[0], channels=3)
+        _decode(b'', reason.split()[0])
     except BadPictureError as error:
         return not str(error).endswith(_NOT_HERE)
     return True

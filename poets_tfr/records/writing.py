@@ -18,13 +18,13 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from poets_tfr import files, progress
 from poets_tfr.config import ConversionConfig, InputError
 from poets_tfr.records import codecs, schema
-from poets_tfr.records.image_dir import SPLITS, Listing, Picture, path_bytes
+from poets_tfr.records.image_dir import SPLITS, ClassFolder, Listing, Picture, path_bytes
 from poets_tfr.records.manifest import (
     INDEX_SUFFIX,
     MANIFEST,
@@ -51,8 +51,13 @@ T = TypeVar('T')
 R = TypeVar('R')
 
 
-def convert(config: ConversionConfig, listing: Listing) -> Manifest:
+def convert(
+    config: ConversionConfig, listing: Listing, make_missing: MakeShards | None = None
+) -> Manifest:
     """Makes `config.records_dir` hold exactly the pictures of `listing`; does only what is missing.
+
+    Args:
+      make_missing: makes the missing shards in place of this process, on other machines say.
 
     Raises:
       InputError: another process writes there; a bad picture with `on_bad_image='fail'`; more bad
@@ -63,19 +68,44 @@ def convert(config: ConversionConfig, listing: Listing) -> Manifest:
     name = f'Converting {len(listing.pictures)} pictures to {config.records_dir}'
     with files.only_writer(config.records_dir), progress.stage(name):
         files.remove_stale_parts(config.records_dir, sole_writer=True)
-        manifest = _Conversion(config, listing).run()
+        manifest = _Conversion(config, listing, make_missing or _make_shards_with_bar).run()
     outcomes = ', '.join(f'{count} {what}' for what, count in sorted(manifest.outcomes.items()))
     log.info('Found %d files: %s, %d ignored.', manifest.found, outcomes, manifest.ignored)
     return manifest
 
 
 @dataclasses.dataclass(frozen=True)
-class _Plan:
+class ShardPlan:
     """A shard to be: its name and its pictures in hash order."""
 
     name: str
     split: str
     pictures: tuple[Picture, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardJob:
+    """All that making a shard takes besides its plan. It travels to other machines."""
+
+    config: ConversionConfig
+    classes: tuple[ClassFolder, ...]
+
+    @property
+    def staging(self) -> str:
+        return files.join(self.config.records_dir, _UNFINISHED)
+
+    @functools.cached_property
+    def contract(self) -> str:
+        """A digest of all that a shard's bytes depend on besides its pictures."""
+        versions = [codecs.VERSION, schema.VERSION, self.classes]
+        return hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:16]
+
+
+# Makes shards in the job's staging folder, calls back for each picture's entry, and yields their
+# indexes in the order of the plans.
+MakeShards = Callable[
+    [ShardJob, Sequence[ShardPlan], Callable[[IndexEntry], None]], Generator[ShardIndex, None, None]
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,10 +120,11 @@ class _Draft:
 
 
 class _Conversion:
-    def __init__(self, config: ConversionConfig, listing: Listing):
+    def __init__(self, config: ConversionConfig, listing: Listing, make_missing: MakeShards):
         self._config, self._listing = config, listing
-        self._staging = files.join(config.records_dir, _UNFINISHED)
-        self._contract = _contract(listing)
+        self._make_missing = make_missing
+        self._job = ShardJob(config, listing.classes)
+        self._staging = self._job.staging
         self._staged: set[str] = set()
         self._bad = 0
 
@@ -102,12 +133,13 @@ class _Conversion:
         with _SeenFiles(self._config) as seen:
             standing = {plan.name: index for plan in plans if (index := self._standing(plan, seen))}
             for entry in _skipped(standing):
-                self._count_bad(entry)
+                self._count(entry)
             missing = [plan for plan in plans if plan.name not in standing]
             if standing and missing:
                 log.info('Records: %d of %d shards stand.', len(standing), len(plans))
             written = self._write(missing, seen) if missing else {}
-        indexes = {plan.name: {**standing, **written}[plan.name] for plan in plans}
+        made = standing | written
+        indexes = {plan.name: made[plan.name] for plan in plans}
         manifest = _manifest(self._config, self._listing, plans, indexes)
         _check_no_split_lost(manifest, self._listing)
         self._publish(manifest, indexes)
@@ -116,7 +148,7 @@ class _Conversion:
             log.warning('%d pictures were skipped: see %s.', self._bad, path)
         return manifest
 
-    def _standing(self, plan: _Plan, seen: _SeenFiles) -> ShardIndex | None:
+    def _standing(self, plan: ShardPlan, seen: _SeenFiles) -> ShardIndex | None:
         """The index of a finished shard that still holds just the plan's pictures, or None."""
         for directory in self._config.records_dir, self._staging:
             path = files.join(directory, plan.name)
@@ -125,7 +157,7 @@ class _Conversion:
             except (OSError, InputError):
                 continue
             if (
-                index.contract == self._contract
+                index.contract == self._job.contract
                 and files.size(path) == index.bytes
                 and [(e.path, e.label) for e in index.entries]
                 == [(p.path, p.label) for p in plan.pictures]
@@ -137,27 +169,12 @@ class _Conversion:
                 return index
         return None
 
-    def _write(self, plans: list[_Plan], seen: _SeenFiles) -> dict[str, ShardIndex]:
-        """Makes the missing shards.
-
-        Pictures are decoded in threads, for TensorFlow frees the GIL there; one more thread checks
-        and digests a shard while the next one is written.
-        """
+    def _write(self, plans: list[ShardPlan], seen: _SeenFiles) -> dict[str, ShardIndex]:
+        """Makes the missing shards."""
         files.make_dirs(self._staging)
         files.remove_stale_parts(self._staging, sole_writer=True)
-        pictures = [picture for plan in plans for picture in plan.pictures]
-        workers = self._config.workers or cores()
-        convert_one = functools.partial(_convert_one, self._config, self._listing)
         written = {}
-        with (
-            codecs.pillow_silenced(),
-            concurrent.futures.ThreadPoolExecutor(workers) as pool,
-            concurrent.futures.ThreadPoolExecutor(1) as finisher,
-            progress.bar(len(pictures), 'pictures', 'Converting') as bar,
-            contextlib.closing(ordered(pool, convert_one, pictures, 8 * workers)) as results,
-        ):
-            drafts = (self._write_shard(plan, results, bar) for plan in plans)
-            finished = ordered(finisher, self._finish_shard, drafts, 2)
+        with contextlib.closing(self._make_missing(self._job, plans, self._count)) as finished:
             for plan, index in zip(plans, finished, strict=True):
                 for picture, entry in zip(plan.pictures, index.entries, strict=True):
                     seen.remember(picture, entry.source_sha256)
@@ -165,39 +182,9 @@ class _Conversion:
         self._staged |= written.keys()
         return written
 
-    def _write_shard(
-        self, plan: _Plan, results: Iterator[tuple[IndexEntry, bytes]], bar: progress.Progress
-    ) -> _Draft:
-        import tensorflow as tf
-
-        entries, offset = [], 0
-        path = files.join(self._staging, plan.name)
-        files.remove(path + INDEX_SUFFIX)  # so that no index ever stands beside another's shard
-        with contextlib.ExitStack() as stack:
-            part = stack.enter_context(files.replacing(path))
-            with files.os_errors(part), tf.io.TFRecordWriter(part) as writer:
-                for entry, record in itertools.islice(results, len(plan.pictures)):
-                    bar.update()
-                    if entry.is_record:
-                        writer.write(record)
-                        size = len(record) + FRAME_BYTES
-                        entry = dataclasses.replace(entry, offset=offset, bytes=size)
-                        offset += size
-                    else:
-                        self._count_bad(entry)
-                    entries.append(entry)
-            return _Draft(plan.name, part, tuple(entries), offset, stack.pop_all())
-
-    def _finish_shard(self, draft: _Draft) -> ShardIndex:
-        records = sum(entry.is_record for entry in draft.entries)
-        with draft.replacing:
-            _check_written(draft.part, records, draft.bytes)
-            digest = files.sha256_of(draft.part)
-        index = ShardIndex(draft.shard, self._contract, records, draft.bytes, digest, draft.entries)
-        index.save(files.join(self._staging, draft.shard + INDEX_SUFFIX))
-        return index
-
-    def _count_bad(self, entry: IndexEntry) -> None:
+    def _count(self, entry: IndexEntry) -> None:
+        if entry.is_record:
+            return
         path = progress.printable(entry.path)
         if self._config.on_bad_image == 'fail':
             raise InputError(
@@ -263,12 +250,12 @@ class _SeenFiles:
     def __enter__(self) -> _SeenFiles:
         with contextlib.suppress(OSError, InputError, KeyError, TypeError):
             remembered = files.read_json(self._path)
-            if remembered['image_dir'] == os.path.abspath(self._image_dir):
+            if remembered['image_dir'] == files.absolute(self._image_dir):
                 self._old = remembered['files']
         return self
 
     def __exit__(self, *exc: object) -> None:
-        content = {'image_dir': os.path.abspath(self._image_dir), 'files': self._new}
+        content = {'image_dir': files.absolute(self._image_dir), 'files': self._new}
         if self._new != self._old:
             files.write_bytes(self._path, json.dumps(content).encode('ascii'))
 
@@ -287,7 +274,7 @@ class _SeenFiles:
         return sha256 == entry.source_sha256
 
 
-def plan_shards(config: ConversionConfig, listing: Listing) -> list[_Plan]:
+def plan_shards(config: ConversionConfig, listing: Listing) -> list[ShardPlan]:
     """Which picture goes into which shard: by the hash of its path, so class-mixed and stable.
 
     The number of shards of a split comes from the listing alone: `num_shards`, or one for every
@@ -306,7 +293,7 @@ def plan_shards(config: ConversionConfig, listing: Listing) -> list[_Plan]:
             members[position * shards >> 64].append(picture)
         for shard, chosen in enumerate(members):
             name = shard_name(config.name, split, shard, shards)
-            plans.append(_Plan(name, split, tuple(chosen)))
+            plans.append(ShardPlan(name, split, tuple(chosen)))
     return plans
 
 
@@ -315,19 +302,80 @@ def _shard_hash(path: str) -> int:
     return int.from_bytes(hashlib.sha256(path_bytes(path)).digest()[:8], 'big')
 
 
-def _contract(listing: Listing) -> str:
-    """A digest of all that a shard's bytes depend on besides its pictures."""
-    versions = [codecs.VERSION, schema.VERSION, listing.classes]
-    return hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:16]
+def make_shards(
+    job: ShardJob, plans: Sequence[ShardPlan], count: Callable[[IndexEntry], None]
+) -> Generator[ShardIndex, None, None]:
+    """Makes shards in this process (see `MakeShards`).
+
+    Pictures are decoded in threads, for TensorFlow frees the GIL there; one more thread checks and
+    digests a shard while the next one is written.
+    """
+    pictures = [picture for plan in plans for picture in plan.pictures]
+    workers = job.config.workers or cores()
+    convert_one = functools.partial(_convert_one, job)
+    with (
+        codecs.pillow_silenced(),
+        concurrent.futures.ThreadPoolExecutor(workers) as pool,
+        concurrent.futures.ThreadPoolExecutor(1) as finisher,
+        contextlib.closing(ordered(pool, convert_one, pictures, 8 * workers)) as results,
+    ):
+        drafts = (_write_shard(job, plan, results, count) for plan in plans)
+        yield from ordered(finisher, functools.partial(_finish_shard, job), drafts, 2)
 
 
-def _convert_one(
-    config: ConversionConfig, listing: Listing, picture: Picture
-) -> tuple[IndexEntry, bytes]:
+def _make_shards_with_bar(
+    job: ShardJob, plans: Sequence[ShardPlan], count: Callable[[IndexEntry], None]
+) -> Generator[ShardIndex, None, None]:
+    with progress.bar(sum(len(plan.pictures) for plan in plans), 'pictures', 'Converting') as bar:
+
+        def update(entry: IndexEntry) -> None:
+            bar.update()
+            count(entry)
+
+        yield from make_shards(job, plans, update)
+
+
+def _write_shard(
+    job: ShardJob,
+    plan: ShardPlan,
+    results: Iterator[tuple[IndexEntry, bytes]],
+    count: Callable[[IndexEntry], None],
+) -> _Draft:
+    import tensorflow as tf
+
+    entries, offset = [], 0
+    path = files.join(job.staging, plan.name)
+    files.remove(path + INDEX_SUFFIX)  # so that no index ever stands beside another's shard
+    with contextlib.ExitStack() as stack:
+        part = stack.enter_context(files.replacing(path))
+        files.make_empty(part)  # a shard may have no record, and is a file all the same
+        with files.os_errors(part), tf.io.TFRecordWriter(part) as writer:
+            for entry, record in itertools.islice(results, len(plan.pictures)):
+                count(entry)
+                if entry.is_record:
+                    writer.write(record)
+                    size = len(record) + FRAME_BYTES
+                    entry = dataclasses.replace(entry, offset=offset, bytes=size)
+                    offset += size
+                entries.append(entry)
+        return _Draft(plan.name, part, tuple(entries), offset, stack.pop_all())
+
+
+def _finish_shard(job: ShardJob, draft: _Draft) -> ShardIndex:
+    records = sum(entry.is_record for entry in draft.entries)
+    with draft.replacing:
+        _check_written(draft.part, records, draft.bytes)
+        digest = files.sha256_of(draft.part)
+    index = ShardIndex(draft.shard, job.contract, records, draft.bytes, digest, draft.entries)
+    index.save(files.join(job.staging, draft.shard + INDEX_SUFFIX))
+    return index
+
+
+def _convert_one(job: ShardJob, picture: Picture) -> tuple[IndexEntry, bytes]:
     """One source file -> its index entry (not yet placed) and its record; b'' when skipped."""
     content, digest = b'', ''
     try:
-        content = files.read_bytes(files.join(config.image_dir, picture.path))
+        content = files.read_bytes(files.join(job.config.image_dir, picture.path))
         digest = hashlib.sha256(content).hexdigest()
         stored = codecs.store(content)
     except (codecs.BadPictureError, OSError) as error:
@@ -343,7 +391,7 @@ def _convert_one(
             source_bytes=len(content),
             first_bytes=content[:16].hex(' '),
         ), b''
-    label_text = listing.classes[picture.label].label
+    label_text = job.classes[picture.label].label
     record = schema.encode_example(
         stored, path_bytes(picture.path), picture.label, label_text, digest
     )
@@ -398,7 +446,7 @@ def _skipped(indexes: Mapping[str, ShardIndex]) -> list[IndexEntry]:
 def _manifest(
     config: ConversionConfig,
     listing: Listing,
-    plans: list[_Plan],
+    plans: list[ShardPlan],
     indexes: dict[str, ShardIndex],
 ) -> Manifest:
     splits = {}

@@ -58,6 +58,7 @@ OURS = {
     'weights': ('string', 'imagenet'),
     'xla': ('string enum', 'auto'),
     'feature_batch_size': ('int', 32),
+    'features_in_memory': ('string enum', 'on'),
     'sampling': ('string enum', 'class_uniform'),
     'seed': ('int', 0),
     'resume': ('bool', False),

@@ -1,0 +1,81 @@
+"""The tools as a person starts them: in this process, or as one of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    status: int
+    out: str
+    err: str
+
+
+def call(tool: str, *arguments: object) -> Ended:
+    """Runs poets_tfr.tools.<tool> in this process."""
+    module = importlib.import_module(f'poets_tfr.tools.{tool}')
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = module.main([f'{tool}.py', *map(str, arguments)])
+    return Ended(status, out.getvalue(), err.getvalue())
+
+
+def start(*arguments: object, cwd: Path | None = None, timeout: float = 120) -> Ended:
+    """Runs `python ARGUMENTS` as a process of its own."""
+    environment = {**os.environ, 'PYTHONUNBUFFERED': '1'}
+    del environment['TF_CPP_MIN_LOG_LEVEL']  # the tools' own setting is wanted, not the tests'
+    ended = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd or ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where a run of retrain.py writes, all below one folder."""
+
+    root: Path
+
+    @property
+    def graph(self) -> Path:
+        return self.root / 'output_graph.pb'
+
+    @property
+    def labels(self) -> Path:
+        return self.root / 'output_labels.txt'
+
+    @property
+    def records(self) -> Path:
+        return self.root / 'records'
+
+    @property
+    def bottlenecks(self) -> Path:
+        return self.root / 'bottlenecks'
+
+    @property
+    def summaries(self) -> Path:
+        return self.root / 'logs'
+
+    def flags(self) -> list[str]:
+        return [
+            f'--output_graph={self.graph}',
+            f'--output_labels={self.labels}',
+            f'--records_dir={self.records}',
+            f'--bottleneck_dir={self.bottlenecks}',
+            f'--summaries_dir={self.summaries}',
+        ]

@@ -1,0 +1,54 @@
+"""Picture folders to convert, and what a conversion wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from poets_tfr.config import ConversionConfig
+from poets_tfr.records import writing
+from poets_tfr.records.image_dir import Listing, list_image_dir
+from poets_tfr.records.manifest import INDEX_SUFFIX, Manifest, ShardIndex
+
+
+def touch(image_dir: Path, paths: Iterable[str]) -> Path:
+    """Empty files: enough for a listing."""
+    for path in paths:
+        (image_dir / path).parent.mkdir(parents=True, exist_ok=True)
+        (image_dir / path).touch()
+    return image_dir
+
+
+def config(
+    image_dir: Path | str, records_dir: Path | str = '', **settings: Any
+) -> ConversionConfig:
+    return ConversionConfig(image_dir=str(image_dir), records_dir=str(records_dir), **settings)
+
+
+def listed(image_dir: Path | str, **settings: Any) -> Listing:
+    return list_image_dir(config(image_dir, **settings))
+
+
+def splits_of(listing: Listing) -> dict[str, str]:
+    return {picture.path: picture.split for picture in listing.pictures}
+
+
+def converted(image_dir: Path | str, records_dir: Path | str, **settings: Any) -> Manifest:
+    wanted = config(image_dir, records_dir, dataset_name='flowers', **settings)
+    return writing.convert(wanted, list_image_dir(wanted))
+
+
+def contents(records_dir: Path) -> dict[str, bytes]:
+    """Every file that a reader sees."""
+    return {p.name: p.read_bytes() for p in records_dir.iterdir() if not p.name.startswith('.')}
+
+
+def identities(records_dir: Path) -> dict[str, tuple[int, int]]:
+    """Shard -> what changes when the file is written again, even with the same bytes."""
+    stats = {path.name: path.stat() for path in records_dir.glob('*.tfrecord-*[0-9]')}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+def index_of(records_dir: Path, shard: str) -> ShardIndex:
+    return ShardIndex.load(str(records_dir / (shard + INDEX_SUFFIX)))

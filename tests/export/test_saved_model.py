@@ -1,0 +1,111 @@
+"""saved_model_dir: both signatures score as the frozen graph does; nobody's folder is replaced."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import colours
+import graphs
+import numpy as np
+import pytest
+import tensorflow as tf
+from command_line import Ended, Places
+from PIL import Image
+
+from poets_tfr.backbones import frozen
+from poets_tfr.backbones.frozen import Backbone
+from poets_tfr.config import BackboneConfig, InputError
+from poets_tfr.export import saved_model
+from poets_tfr.label import Labeller
+from poets_tfr.training.head import Head
+
+
+@pytest.fixture(scope='module')
+def pngs() -> list[bytes]:
+    """Of one size, so that they can be one batch of pixels too; not compressed with loss."""
+    rng = np.random.default_rng(21)
+    return [
+        colours.encoded(np.asarray(Image.fromarray(colours.draw(f, rng)).resize((60, 50))), 'PNG')
+        for f in colours.COLOURS
+    ]
+
+
+@pytest.fixture(scope='module')
+def wanted(trained: tuple[Places, Ended], pngs: list[bytes]) -> np.ndarray:
+    labeller = Labeller(str(trained[0].graph), str(trained[0].labels))
+    return np.stack([labeller.scores(content) for content in pngs])
+
+
+@pytest.fixture(scope='module')
+def loaded(trained: tuple[Places, Ended]) -> Any:
+    return tf.saved_model.load(str(trained[0].root / 'saved_model'))
+
+
+def test_pictures_between_0_and_1(loaded: Any, pngs: list[bytes], wanted: np.ndarray) -> None:
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(content))) for content in pngs])
+    images = tf.constant(pixels / 255, tf.float32)
+    found = loaded.signatures['serving_default'](image=images)
+    assert list(found) == ['prediction']
+    np.testing.assert_allclose(found['prediction'].numpy(), wanted, atol=1e-4)
+
+
+def test_encoded_pictures(loaded: Any, pngs: list[bytes], wanted: np.ndarray) -> None:
+    small = colours.encoded(np.zeros((5, 7, 3), np.uint8), 'JPEG')  # sizes may differ in a batch
+    found = loaded.signatures['encoded'](contents=tf.constant([*pngs, small]))['prediction']
+    np.testing.assert_allclose(found.numpy()[:-1], wanted, atol=1e-4)
+    assert found.shape == (4, 3)
+
+
+def test_it_carries_its_labels(trained: tuple[Places, Ended]) -> None:
+    (labels,) = (trained[0].root / 'saved_model/assets').iterdir()
+    assert labels.name == 'labels.txt'
+    assert labels.read_bytes() == trained[0].labels.read_bytes()
+
+
+@pytest.fixture(scope='module')
+def backbone(model_dir: Path) -> Backbone:
+    return frozen.load(BackboneConfig(architecture=graphs.MOBILENET, model_dir=str(model_dir)))
+
+
+def head(scale: float) -> Head:
+    rng = np.random.default_rng(0)
+    return Head(tf.constant(rng.normal(0, scale, (1001, 2)), tf.float32), tf.zeros(2))
+
+
+def test_its_own_folder_is_replaced(backbone: Backbone, tmp_path: Path, pngs: list[bytes]) -> None:
+    def score() -> np.ndarray:
+        model = tf.saved_model.load(str(tmp_path / 'model'))
+        return model.signatures['encoded'](contents=tf.constant(pngs))['prediction'].numpy()
+
+    (tmp_path / 'model').mkdir()  # an empty one is free
+    saved_model.save(f'{tmp_path}/model/', backbone, head(0.01), ['a', 'b'])
+    first = score()
+    saved_model.save(f'{tmp_path}/model', backbone, head(0.1), ['a', 'b'])
+    assert abs(score() - first).max() > 0.05
+    assert [path.name for path in tmp_path.iterdir()] == ['model'], 'no work folder is left'
+    assert (tmp_path / 'model').stat().st_mode & 0o555 == 0o555, 'servers of other users read it'
+
+
+def test_a_foreign_folder_is_refused(backbone: Backbone, tmp_path: Path) -> None:
+    """Another program's SavedModel, even: it has no mark of ours."""
+    directory = tmp_path / 'model'
+    directory.mkdir()
+    (directory / 'saved_model.pb').write_bytes(b'dear')
+    for attempt in (
+        lambda: saved_model.check_dir(str(directory)),
+        lambda: saved_model.save(str(directory), backbone, head(0.1), ['a', 'b']),
+    ):
+        with pytest.raises(InputError, match=f'--saved_model_dir={directory} holds something else'):
+            attempt()
+    assert (directory / 'saved_model.pb').read_bytes() == b'dear'
+    assert [path.name for path in tmp_path.iterdir()] == ['model']
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / 'file').touch()
+    with pytest.raises((InputError, OSError), match='file'):
+        saved_model.check_dir(str(tmp_path / 'file'))
+    with pytest.raises((InputError, OSError), match='file'):
+        saved_model.check_dir(str(tmp_path / 'file/model'))

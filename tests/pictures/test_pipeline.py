@@ -1,0 +1,91 @@
+"""Shards -> batches: each wanted record once, at its row, in one static shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import colours
+import numpy as np
+import pytest
+
+from poets_tfr.pictures import pipeline, preprocess
+from poets_tfr.pictures.preprocess import Preprocessing
+from poets_tfr.records import codecs, schema
+
+MODEL = Preprocessing(32, 127.5, 127.5)
+RECORDS = [5, 0, 1, 9, 3]  # of each shard; the second is a legal empty file
+
+
+@pytest.fixture(scope='module')
+def shards(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], np.ndarray]:
+    """The shards, and float32 [18, 32, 32, 3]: what each row must come out as."""
+    import tensorflow as tf
+
+    directory = tmp_path_factory.mktemp('shards')
+    rng = np.random.default_rng(0)
+    paths, pictures = [], []
+    for number, records in enumerate(RECORDS):
+        paths.append(str(directory / f'{number}.tfrecord'))
+        with tf.io.TFRecordWriter(paths[-1]) as writer:
+            for _ in range(records):
+                folder = rng.choice(sorted(colours.COLOURS))
+                content = colours.encoded(colours.draw(folder, rng))
+                stored = codecs.store(content)
+                writer.write(schema.encode_example(stored, b'a/b.jpg', 0, 'a', '0' * 64))
+                pictures.append(preprocess.from_encoded(content, MODEL).numpy())
+    return paths, np.stack(pictures)
+
+
+def batches_of(
+    shards: list[str], wanted: np.ndarray, batch_size: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    dataset = pipeline.one_pass(shards, RECORDS, wanted, MODEL, batch_size)
+    assert dataset.element_spec[0].shape == [batch_size]
+    assert dataset.element_spec[1].shape == [batch_size, 32, 32, 3]
+    return [(rows.numpy(), pictures.numpy()) for rows, pictures in dataset]
+
+
+@pytest.mark.parametrize('batch_size', [1, 4, 6, 9, 32])
+def test_rows_and_pictures_belong_together(
+    shards: tuple[list[str], np.ndarray], batch_size: int
+) -> None:
+    paths, truth = shards
+    batches = batches_of(paths, np.ones(18, bool), batch_size)
+    assert len(batches) == -(-18 // batch_size)
+    seen = []
+    for rows, pictures in batches:
+        real = rows >= 0
+        np.testing.assert_array_equal(pictures[real], truth[rows[real]])
+        assert (rows[~real] == -1).all()
+        assert not pictures[~real].any()
+        assert not (np.diff(real.astype(int)) > 0).any(), 'padding only at the end'
+        seen += rows[real].tolist()
+    assert sorted(seen) == list(range(18))
+
+
+def test_only_what_is_wanted_is_decoded(shards: tuple[list[str], np.ndarray]) -> None:
+    paths, truth = shards
+    wanted = np.zeros(18, bool)
+    wanted[[0, 4, 5, 17]] = True
+    ((rows, pictures),) = batches_of(paths, wanted, 8)
+    assert sorted(rows[:4]) == [0, 4, 5, 17]
+    assert (rows[4:] == -1).all()
+    np.testing.assert_array_equal(pictures[:4], truth[rows[:4]])
+    assert batches_of(paths, np.zeros(18, bool), 8) == []
+
+
+def test_the_order_is_the_same_every_time(shards: tuple[list[str], np.ndarray]) -> None:
+    def order() -> list[Any]:
+        return [rows.tolist() for rows, _ in batches_of(shards[0], np.ones(18, bool), 4)]
+
+    assert order() == order() == order()
+
+
+def test_what_is_left_over_comes_in_the_same_order(shards: tuple[list[str], np.ndarray]) -> None:
+    """So a run that goes on after a kill makes the same batches as an undisturbed one."""
+    everything = batches_of(shards[0], np.ones(18, bool), 4)
+    wanted = np.ones(18, bool)
+    for rows, _ in everything[:2]:
+        wanted[rows] = False
+    rest = batches_of(shards[0], wanted, 4)
+    assert [rows.tolist() for rows, _ in rest] == [rows.tolist() for rows, _ in everything[2:]]

@@ -1,0 +1,330 @@
+"""Classes, labels and splits, from names alone."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import conversion
+import pytest
+from conversion import listed, splits_of, touch
+
+from poets_tfr.config import InputError
+from poets_tfr.records.image_dir import label_of, split_percentage
+
+# The names of the 3,670 pictures of flower_photos, as its archive of 2016 holds them.
+FLOWERS = (Path(__file__).parents[1] / 'data/flower_photos_files.txt').read_text().split()
+
+
+@pytest.fixture(scope='module')
+def flower_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return touch(tmp_path_factory.mktemp('tree') / 'flower_photos', FLOWERS)
+
+
+def numbered(folder: str, count: int, extension: str = 'jpg') -> list[str]:
+    return [f'{folder}/{i:03d}.{extension}' for i in range(count)]
+
+
+def two_classes(image_dir: Path, count: int = 30) -> Path:
+    return touch(image_dir, numbered('daisy', count) + numbered('roses', count))
+
+
+# The split
+
+
+@pytest.mark.parametrize(
+    ('prefix', 'classes', 'sizes'),
+    [
+        # The tutorial's run on two flowers printed (N=145).
+        ('/tf_files/flower_photos', ('daisy', 'roses'), {'test': 145}),
+        # The path that the tutorial types gives another split.
+        ('/image_classification_tf_docker/flower_photos', ('daisy', 'roses'), {'test': 139}),
+        # The codelab's, of which 80.9 % were published with N=362.
+        ('tf_files/flower_photos', (), {'train': 2949, 'validation': 359, 'test': 362}),
+    ],
+)
+def test_split_by_given_path_is_the_original_s(
+    flower_photos: Path, prefix: str, classes: tuple[str, ...], sizes: dict[str, int]
+) -> None:
+    listing = listed(flower_photos, split_prefix=prefix, classes=classes)
+    found = Counter(splits_of(listing).values())
+    assert {split: found[split] for split in sizes} == sizes
+    assert len(listing.classes) == (len(classes) or 5)
+
+
+def test_image_dir_as_typed_is_the_given_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flower_photos: Path
+) -> None:
+    (tmp_path / 'tf_files').mkdir()
+    (tmp_path / 'tf_files/flower_photos').symlink_to(flower_photos)
+    monkeypatch.chdir(tmp_path)
+    counts = listed('tf_files/flower_photos', split_by='given_path').counts()
+    assert [sum(counts[s]) for s in ('train', 'validation', 'test')] == [2949, 359, 362]
+
+
+def test_default_split_does_not_depend_on_where_the_folder_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = two_classes(tmp_path / 'here', 300)
+    split = splits_of(listed(here))
+    monkeypatch.chdir(tmp_path)
+    for spelling in ('here', './here/', f'{here}//', 'here/../here'):
+        assert splits_of(listed(spelling)) == split, spelling
+    shutil.move(here, tmp_path / 'moved')
+    assert splits_of(listed('moved')) == split
+    assert splits_of(listed('moved', split_by='given_path')) != split
+
+
+def test_the_hash_cuts_at_the_percentages(tmp_path: Path) -> None:
+    listing = listed(two_classes(tmp_path, 400), validation_percentage=20, testing_percentage=30)
+    for path, split in splits_of(listing).items():
+        # The original's formula, by hand: sha1, modulo 2^27, as a percentage.
+        fraction = int(hashlib.sha1(path.encode()).hexdigest(), 16) % 2**27 / (2**27 - 1)
+        wanted = 'validation' if fraction < 0.2 else 'test' if fraction < 0.5 else 'train'
+        assert split == wanted, path
+
+
+def test_adding_pictures_moves_none_between_splits(tmp_path: Path) -> None:
+    before = splits_of(listed(two_classes(tmp_path, 40)))
+    touch(tmp_path, [f'daisy/new_{i}.jpg' for i in range(40)])
+    after = splits_of(listed(tmp_path))
+    assert {path: after[path] for path in before} == before
+
+
+def test_nohash_groups_stay_together(tmp_path: Path) -> None:
+    plants = [f'daisy/plant{g:02d}_nohash_{i}.jpg' for g in range(40) for i in range(3)]
+    touch(tmp_path, plants + numbered('roses', 30))
+    for settings in ({}, {'split_prefix': '/tf_files/flower_photos'}):
+        split = splits_of(listed(tmp_path, **settings))
+        groups: dict[str, set[str]] = {}
+        for path in plants:
+            groups.setdefault(path.split('_nohash_')[0], set()).add(split[path])
+        assert all(len(found) == 1 for found in groups.values())
+        assert len({next(iter(found)) for found in groups.values()}) == 3, 'groups do differ'
+
+
+def test_each_split_of_a_small_class_gets_the_picture_nearest_to_it(tmp_path: Path) -> None:
+    names = numbered('daisy', 300)
+    trained = [n for n in names if split_percentage(n) >= 20][:4]
+    touch(tmp_path, trained + numbered('roses', 30))
+    split = splits_of(listed(tmp_path))
+    daisies = [path for path, _ in sorted(split.items()) if path.startswith('daisy/')]
+    by_hash = sorted(daisies, key=split_percentage)
+    # Validation comes first and takes the lowest hash; test takes the next.
+    assert [split[path] for path in by_hash] == ['validation', 'test', 'train', 'train']
+
+
+def test_a_group_moves_as_a_whole(tmp_path: Path) -> None:
+    names = [f'daisy/p{i}' for i in range(300) if split_percentage(f'daisy/p{i}') >= 20][:3]
+    touch(tmp_path, [f'{name}_nohash_{i}.jpg' for name in names for i in range(2)])
+    touch(tmp_path, numbered('roses', 30))
+    split = splits_of(listed(tmp_path))
+    for name in names:
+        assert split[f'{name}_nohash_0.jpg'] == split[f'{name}_nohash_1.jpg']
+    assert Counter(s for p, s in split.items() if p.startswith('daisy/')) == {
+        'train': 2, 'validation': 2, 'test': 2
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('files', 'settings', 'says'),
+    [
+        (numbered('daisy', 2), {}, ["class 'daisy' has 2 pictures", '3 are the least']),
+        (numbered('daisy', 1), {'testing_percentage': 0}, ["'daisy' has 1 picture", '2 are']),
+        (
+            [f'daisy/one_nohash_{i}.jpg' for i in range(9)],
+            {},
+            ["class 'daisy' has no picture for test", '_nohash_'],
+        ),
+        (
+            [n for n in numbered('daisy', 60) if split_percentage('x/' + n) >= 10],
+            {'split_prefix': 'x'},
+            ['--split_by=given_path', "'daisy' has no picture in validation", 'relative_path'],
+        ),
+    ],
+)
+def test_a_class_too_small_for_its_splits_is_an_error(
+    tmp_path: Path, files: list[str], settings: dict[str, object], says: list[str]
+) -> None:
+    touch(tmp_path, files + numbered('roses', 300))
+    with pytest.raises(InputError) as error:
+        listed(tmp_path, **settings)
+    assert all(part in str(error.value) for part in says), str(error.value)
+
+
+def test_two_pictures_do_without_a_test_split(tmp_path: Path) -> None:
+    touch(tmp_path, numbered('daisy', 2) + numbered('roses', 2))
+    counts = listed(tmp_path, testing_percentage=0).counts()
+    assert counts == {'train': [1, 1], 'validation': [1, 1], 'test': [0, 0]}
+
+
+# Labels
+
+
+@pytest.mark.parametrize(
+    ('folder', 'label'),
+    [
+        ('daisy', 'daisy'),
+        ('Red_Roses', 'red roses'),
+        ('a--b  c', 'a b c'),
+        ('_x_', ' x '),  # as the original leaves it
+        ('Café 2', 'caf 2'),
+        ('玫瑰', '玫瑰'),  # the original's rule would leave one space of every such name
+        ('玫\n瑰', '玫 瑰'),  # the labels file has one line for each
+        ('\udcff', '\udcff'),  # a byte that is not UTF-8
+    ],
+)
+def test_label_of(folder: str, label: str) -> None:
+    assert label_of(folder) == label
+
+
+def test_folders_with_the_same_label_are_an_error_that_names_both(tmp_path: Path) -> None:
+    touch(tmp_path, numbered('red_roses', 30) + numbered('Red Roses', 30))
+    with pytest.raises(InputError, match=r"'Red Roses' and 'red_roses'.*'red roses'"):
+        listed(tmp_path)
+
+
+def test_classes_are_sorted_by_folder_and_keep_its_name(tmp_path: Path) -> None:
+    touch(tmp_path, numbered('b', 30) + numbered('A b', 30) + numbered('a', 30))
+    assert listed(tmp_path).classes == (('A b', 'a b'), ('a', 'a'), ('b', 'b'))
+
+
+# --classes
+
+
+def test_classes_chooses_folders(tmp_path: Path) -> None:
+    touch(tmp_path, [n for c in ('daisy', 'roses', 'tulips') for n in numbered(c, 30)])
+    listing = listed(tmp_path, classes=('tulips', 'daisy', 'tulips'))
+    assert [c.folder for c in listing.classes] == ['daisy', 'tulips']
+    assert {p.label: p.path[0] for p in listing.pictures} == {0: 'd', 1: 't'}
+    all_three = splits_of(listed(tmp_path))
+    assert all(all_three[p.path] == p.split for p in listing.pictures)
+
+
+def test_classes_that_are_not_there(tmp_path: Path) -> None:
+    two_classes(tmp_path)
+    with pytest.raises(InputError, match=r"no folder 'dasy'; it has daisy, roses"):
+        listed(tmp_path, classes=('dasy', 'roses'))
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(InputError, match=r"--classes: the folder 'empty' .* holds no pictures"):
+        listed(tmp_path, classes=('daisy', 'empty', 'roses'))
+
+
+# Wrong folders
+
+
+def test_missing_folder_is_named_with_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        listed('flowers')
+    assert "'flowers' not found" in str(error.value)
+    assert str(tmp_path / 'flowers') in str(error.value)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / 'x.jpg').touch()
+    with pytest.raises(InputError, match=r'x\.jpg is a file: name the folder'):
+        listed(tmp_path / 'x.jpg')
+
+
+def test_one_level_too_high_names_the_folder_below(tmp_path: Path) -> None:
+    two_classes(tmp_path / 'sets/flowers')
+    touch(tmp_path, ['sets/aaa/notes.txt'])
+    with pytest.raises(InputError) as error:
+        listed(tmp_path / 'sets')
+    below = tmp_path / 'sets/flowers'
+    assert f'{below} looks right: try --image_dir={below}' in str(error.value)
+    assert 'No valid folders of images found' in str(error.value), "the original's words"
+
+
+def test_one_level_too_low_names_the_folder_above(tmp_path: Path) -> None:
+    two_classes(tmp_path)
+    with pytest.raises(InputError) as error:
+        listed(tmp_path / 'daisy')
+    assert 'holds 30 pictures itself' in str(error.value)
+    assert f'try --image_dir={tmp_path}' in str(error.value)
+
+
+def test_one_class_is_not_enough(tmp_path: Path) -> None:
+    touch(tmp_path, [*numbered('daisy', 30), 'notes/readme.txt'])
+    with pytest.raises(InputError) as error:
+        listed(tmp_path)
+    assert 'Only one valid folder of images found' in str(error.value)
+    assert "'daisy'" in str(error.value)
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match='It must hold one folder of pictures for each class'):
+        listed(tmp_path)
+
+
+# Files
+
+
+def test_extensions_in_any_case_and_each_file_once(tmp_path: Path) -> None:
+    names = 'a.jpg a.JPG b.JPEG c.Png d.gif e.BMP f.webp g.TIF h.tiff i.avif j.jpe k.jfif'.split()
+    touch(tmp_path, [f'daisy/{name}' for name in names] + numbered('roses', 30))
+    found = [p.path for p in listed(tmp_path).pictures if p.path.startswith('daisy/')]
+    assert sorted(found) == sorted(f'daisy/{name}' for name in names)
+
+
+def test_what_is_no_picture_is_counted_as_ignored(tmp_path: Path) -> None:
+    two_classes(tmp_path)
+    touch(tmp_path, ['daisy/.hidden.jpg', 'daisy/Thumbs.db', 'daisy/notes.txt', 'daisy/jpg'])
+    touch(tmp_path, numbered('.hidden', 30) + ['daisy/folder.jpg/x.jpg', 'LICENSE.txt'])
+    (tmp_path / 'daisy/dangling.jpg').symlink_to('nothing')
+    os.mkfifo(tmp_path / 'daisy/pipe.jpg')
+    listing = listed(tmp_path)
+    assert [c.folder for c in listing.classes] == ['daisy', 'roses']
+    assert len(listing.pictures) == 60
+    assert listing.ignored == 6  # four files, the dangling link, the pipe; a folder is not a file
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    real = two_classes(tmp_path / 'real')
+    (tmp_path / 'image_dir').mkdir()
+    (tmp_path / 'image_dir/daisy').symlink_to(real / 'daisy')
+    touch(tmp_path / 'image_dir', numbered('roses', 29))
+    (tmp_path / 'image_dir/roses/last.jpg').symlink_to(real / 'roses/000.jpg')
+    assert len(listed(tmp_path / 'image_dir').pictures) == 60
+
+
+def test_unusual_names(tmp_path: Path) -> None:
+    odd = [
+        '-x.jpg',
+        'a b.jpg',
+        'quote\'".jpg',
+        'line\nbreak.jpg',
+        'tab\t.jpg',
+        '花.jpg',
+        '\udcff.jpg',
+    ]
+    touch(tmp_path, [f'日 本/{name}' for name in odd] + numbered('roses', 30))
+    listing = listed(tmp_path)
+    found = {os.path.basename(p.path) for p in listing.pictures if p.label == 1}
+    assert found == set(odd)
+    assert listing.classes[1] == ('日 本', '日 本')
+
+
+def test_the_original_s_warnings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, numbered('daisy', 19) + numbered('roses', 20) + ['notes/readme.txt'])
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        listed(tmp_path)
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith('WARNING: Folder has less than 20 images, which may cause issues.')
+    assert 'daisy: 19' in first
+    assert 'notes' in second
+
+
+def test_counts_are_in_label_order(tmp_path: Path) -> None:
+    touch(tmp_path, numbered('roses', 50) + numbered('daisy', 30))
+    listing = listed(tmp_path)
+    counts = listing.counts()
+    assert [sum(counts[split][label] for split in counts) for label in (0, 1)] == [30, 50]
+    assert conversion.config(tmp_path).name == tmp_path.name.replace('-', '_').lower()

@@ -1,0 +1,147 @@
+"""A conversion that is killed, again and again, ends with the bytes of an undisturbed one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command_line import ROOT
+from conversion import contents
+
+from poets_tfr import drawing
+
+KILLS = 10
+
+
+@pytest.fixture(scope='module')
+def image_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp('pictures') / 'flowers'
+    drawing.write_photo_like(str(root), per_class=4, num_classes=2, seed=0, width=640, height=480)
+    for folder in root.iterdir():
+        drawn = sorted(folder.iterdir())
+        for i in range(200):
+            os.link(drawn[i % 4], folder / f'copy_{i:03d}.jpg')
+    return root
+
+
+def start(image_dir: Path, records_dir: Path) -> subprocess.Popen[bytes]:
+    flags = [f'--image_dir={image_dir}', f'--records_dir={records_dir}', '--num_shards=6']
+    return subprocess.Popen(
+        [sys.executable, 'tools/convert_images.py', *flags],
+        cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def wait_for_writing(process: subprocess.Popen[bytes], records_dir: Path) -> None:
+    while process.poll() is None and not (records_dir / '.unfinished').exists():
+        time.sleep(0.01)
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it had ended just before
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def finished_shards(records_dir: Path) -> dict[str, int]:
+    """The shards whose index stands beside them -> inode."""
+    found = {}
+    for directory in (records_dir, records_dir / '.unfinished'):
+        for index in directory.glob('*.index.jsonl'):
+            shard = directory / index.name.removesuffix('.index.jsonl')
+            with contextlib.suppress(FileNotFoundError):
+                found[shard.name] = shard.stat().st_ino
+    return found
+
+
+@pytest.fixture(scope='module')
+def undisturbed(
+    image_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, bytes], float]:
+    """The bytes of an undisturbed conversion, and the seconds that its writing took."""
+    records_dir = tmp_path_factory.mktemp('undisturbed')
+    process = start(image_dir, records_dir)
+    wait_for_writing(process, records_dir)
+    begun = time.monotonic()
+    finish(process)
+    return contents(records_dir), time.monotonic() - begun
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize('seed', range(KILLS))
+def test_killed_at_a_random_moment(
+    image_dir: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path, seed: int
+) -> None:
+    wanted, seconds = undisturbed
+    rng = random.Random(seed)
+    finished: dict[str, int] = {}
+    for _ in range(rng.randrange(1, 3)):
+        process = start(image_dir, tmp_path)
+        wait_for_writing(process, tmp_path)
+        time.sleep(rng.random() * seconds)
+        kill(process)
+        now = finished_shards(tmp_path)
+        assert {name: now[name] for name in finished} == finished, 'made again'
+        finished = now
+        for name, content in contents(tmp_path).items():
+            if (tmp_path / 'manifest.json').exists():
+                assert content == wanted[name], 'what a manifest vouches for is whole'
+    finish(start(image_dir, tmp_path))
+    assert contents(tmp_path) == wanted
+    now = finished_shards(tmp_path)
+    assert {name: now[name] for name in finished} == finished, 'made again'
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name[0] == '.') == [
+        '.lock', '.seen.json'
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def more(
+    image_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, bytes]]:
+    """A larger folder, which shares its first pictures with image_dir, and its records' bytes."""
+    root = tmp_path_factory.mktemp('more')
+    flowers = Path(shutil.copytree(image_dir, root / 'flowers', copy_function=os.link))
+    for folder in flowers.iterdir():
+        for i in range(100):
+            os.link(folder / 'copy_000.jpg', folder / f'more_{i:03d}.jpg')
+    finish(start(flowers, root / 'records'))
+    return flowers, contents(root / 'records')
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize('seed', range(4))
+def test_killed_while_an_addition_is_converted(
+    undisturbed: tuple[dict[str, bytes], float],
+    more: tuple[Path, dict[str, bytes]],
+    tmp_path: Path,
+    seed: int,
+) -> None:
+    """The old records stand, whole, until the new ones do."""
+    before, seconds = undisturbed
+    flowers, after = more
+    for name, content in before.items():
+        (tmp_path / name).write_bytes(content)
+    process = start(flowers, tmp_path)
+    wait_for_writing(process, tmp_path)
+    time.sleep(random.Random(seed).random() * seconds)
+    kill(process)
+    if (tmp_path / 'manifest.json').exists():
+        assert contents(tmp_path) in (before, after)
+    finish(start(flowers, tmp_path))
+    assert contents(tmp_path) == after

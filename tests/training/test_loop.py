@@ -1,0 +1,232 @@
+"""The loop: repeatable to the bit, exact in its evaluations, and equal to its plain twin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from poets_tfr.config import HeadConfig, InputError
+from poets_tfr.features import SplitFeatures
+from poets_tfr.training import head as heads
+from poets_tfr.training import loop
+from poets_tfr.training.head import Head
+from poets_tfr.training.loop import Evaluation, Measurements
+from poets_tfr.training.sampling import TRAIN_STREAM, VALIDATION_STREAM, Sampler
+
+WIDTH, CLASSES = 12, 3
+CENTRES = np.random.default_rng(9).normal(0, 1, (CLASSES, WIDTH))
+
+
+def split_of(counts: list[int], seed: int, spread: float = 0.7) -> SplitFeatures:
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(CLASSES), counts)).astype(np.int32)
+    features = (CENTRES[labels] + rng.normal(0, spread, (len(labels), WIDTH))).astype(np.float32)
+    return SplitFeatures(features, labels, tuple(f'{row}.jpg' for row in range(len(labels))))
+
+
+SPLITS = {'train': split_of([30, 10, 50], seed=1), 'validation': split_of([5, 9, 3], seed=2)}
+
+
+def trained(
+    config: HeadConfig, splits: dict[str, SplitFeatures] | None = None, pause_every: int = 0
+) -> list[Measurements]:
+    return list(loop.train(splits or SPLITS, CLASSES, config, pause_every))
+
+
+def joined(
+    measured: list[Measurements],
+) -> tuple[np.ndarray, np.ndarray, list[Evaluation], np.ndarray, np.ndarray]:
+    assert [m.first_step for m in measured[1:]] == [m.last_step + 1 for m in measured[:-1]]
+    head = measured[-1].head
+    return (
+        np.concatenate([m.accuracies for m in measured]),
+        np.concatenate([m.cross_entropies for m in measured]),
+        [evaluation for m in measured for evaluation in m.evaluations],
+        head.weights.numpy(),
+        head.biases.numpy(),
+    )
+
+
+def assert_same_bits(some: list[Measurements], other: list[Measurements]) -> None:
+    one, another = joined(some), joined(other)
+    assert one[2] == another[2]
+    for place in 0, 1, 3, 4:
+        np.testing.assert_array_equal(np.asarray(one[place]), np.asarray(another[place]))
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    config = HeadConfig(how_many_training_steps=60, seed=4)
+    first = trained(config)
+    assert_same_bits(trained(config), first)
+    other = trained(HeadConfig(how_many_training_steps=60, seed=5))
+    assert (joined(other)[3] != joined(first)[3]).mean() > 0.9
+
+
+@pytest.mark.parametrize('pause_every', [1, 7, 25, 1000])
+def test_pauses_change_nothing(pause_every: int) -> None:
+    config = HeadConfig(how_many_training_steps=60, learning_rate=0.1)
+    paused = trained(config, pause_every=pause_every)
+    assert_same_bits(paused, trained(config))
+    ends = {measured.last_step for measured in paused}
+    assert {step for step in range(60) if step % pause_every == 0} <= ends
+
+
+@pytest.mark.parametrize(('first', 'most'), [(1, 1), (3, 500), (500, 500)])
+def test_how_many_steps_go_into_a_call_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, first: int, most: int
+) -> None:
+    """The loop sizes its calls by the clock: the clock must not show."""
+    config = HeadConfig(how_many_training_steps=40, learning_rate=0.1)
+    wanted = trained(config)
+    monkeypatch.setattr(loop, '_FIRST_CALL_STEPS', first)
+    monkeypatch.setattr(loop, '_MOST_STEPS_PER_CALL', most)
+    assert_same_bits(trained(config), wanted)
+
+
+@pytest.mark.parametrize(
+    ('steps', 'interval', 'wanted'),
+    [
+        (1, 10, [0]),
+        (2, 10, [0, 1]),
+        (21, 10, [0, 10, 20]),
+        (25, 10, [0, 10, 20, 24]),
+        (4, 1, [0, 1, 2, 3]),
+        (5, 100, [0, 4]),
+    ],
+)
+def test_when_it_evaluates(steps: int, interval: int, wanted: list[int]) -> None:
+    measured = trained(HeadConfig(how_many_training_steps=steps, eval_step_interval=interval))
+    accuracies, _, evaluations, _, _ = joined(measured)
+    assert [evaluation.step for evaluation in evaluations] == wanted
+    assert len(accuracies) == steps
+    assert {evaluation.validation_draws for evaluation in evaluations} == {100}
+
+
+def test_no_steps() -> None:
+    assert trained(HeadConfig(how_many_training_steps=0)) == []
+
+
+def plain_twin(config: HeadConfig, splits: dict[str, SplitFeatures]) -> tuple[Any, ...]:
+    """The loop written anew in numpy, float64, without a graph; only the draws are shared."""
+    start = heads.init(WIDTH, CLASSES, config.seed)
+    weights, biases = start.weights.numpy().astype(float), start.biases.numpy().astype(float)
+
+    def batch(name: str, size: int, stream: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+        split = splits[name]
+        rows = Sampler.of(
+            split.labels, CLASSES, size, config.sampling, config.seed, stream
+        ).draw(step).numpy()  # fmt: skip
+        return split.features[rows].astype(float), split.labels[rows]
+
+    def scores(features: np.ndarray, labels: np.ndarray) -> tuple[float, float, np.ndarray]:
+        values = features @ weights + biases
+        likely = np.exp(values) / np.exp(values).sum(axis=1, keepdims=True)
+        right = (values.argmax(axis=1) == labels).mean()
+        return right, -np.log(likely[np.arange(len(labels)), labels]).mean(), likely
+
+    accuracies, entropies, evaluations = [], [], []
+    last = config.how_many_training_steps - 1
+    for step in range(last + 1):
+        features, labels = batch('train', config.train_batch_size, TRAIN_STREAM, step)
+        accuracy, entropy, likely = scores(features, labels)
+        accuracies.append(accuracy)
+        entropies.append(entropy)
+        slope = (likely - np.eye(CLASSES)[labels]) / len(labels)
+        weights = weights - config.learning_rate * features.T @ slope
+        biases = biases - config.learning_rate * slope.sum(axis=0)
+        if step % config.eval_step_interval == 0 or step == last:
+            size = config.validation_batch_size
+            unseen = batch('validation', size, VALIDATION_STREAM, step)
+            evaluations.append(
+                (step, *scores(features, labels)[:2], *scores(*unseen)[:2], len(unseen[1]))
+            )
+    return accuracies, entropies, evaluations, weights, biases
+
+
+@pytest.mark.parametrize(
+    'config',
+    [
+        HeadConfig(how_many_training_steps=30, learning_rate=0.5),
+        HeadConfig(how_many_training_steps=30, learning_rate=0.5, sampling='natural', seed=8),
+        HeadConfig(how_many_training_steps=25, train_batch_size=7, eval_step_interval=4),
+        HeadConfig(how_many_training_steps=25, train_batch_size=-1, validation_batch_size=-1),
+    ],
+    ids=['default', 'natural', 'small batches', 'whole sets'],
+)
+def test_the_loop_equals_its_plain_twin(config: HeadConfig) -> None:
+    accuracies, entropies, evaluations, weights, biases = joined(trained(config))
+    twin = plain_twin(config, SPLITS)
+    np.testing.assert_allclose(accuracies, twin[0], atol=1e-6)
+    np.testing.assert_allclose(entropies, twin[1], atol=1e-5)
+    np.testing.assert_allclose(np.array(evaluations), np.array(twin[2]), atol=1e-5)
+    np.testing.assert_allclose(weights, twin[3], atol=1e-5)
+    np.testing.assert_allclose(biases, twin[4], atol=1e-5)
+
+
+def test_whole_sets_do_not_depend_on_the_draws() -> None:
+    whole = {'train_batch_size': -1, 'validation_batch_size': -1, 'how_many_training_steps': 5}
+    uniform = trained(HeadConfig(**whole, sampling='class_uniform'))
+    assert_same_bits(trained(HeadConfig(**whole, sampling='natural')), uniform)
+    assert {evaluation.validation_draws for evaluation in joined(uniform)[2]} == {17}
+
+
+def test_without_validation() -> None:
+    config = HeadConfig(how_many_training_steps=11)
+    _, _, evaluations, weights, _ = joined(trained(config, {'train': SPLITS['train']}))
+    for evaluation in evaluations:
+        assert evaluation[3:] == (None, None, 0)
+    np.testing.assert_array_equal(weights, joined(trained(config))[3])
+
+
+def test_it_learns_what_can_be_learned() -> None:
+    config = HeadConfig(how_many_training_steps=300, learning_rate=0.1)
+    test = split_of([40, 40, 40], seed=3)
+    head = trained(config)[-1].head
+    accuracy, _, _ = loop.accuracy_of(head, test, -1, config)
+    assert accuracy > 0.9
+    entropies = joined(trained(config))[1]
+    assert entropies[0] > 1.0
+    assert entropies[-10:].mean() < 0.4
+
+
+@pytest.mark.parametrize('earliest', [0, 20, 45])
+def test_what_is_no_number_stops_with_the_step_and_a_hint(earliest: int) -> None:
+    """Found at the step that draws it for the first time, not at the end of a call or later."""
+    config = HeadConfig(how_many_training_steps=60, learning_rate=0.25, train_batch_size=2)
+    train = SPLITS['train']
+    sampler = Sampler.of(train.labels, CLASSES, 2, 'class_uniform', 0, TRAIN_STREAM)
+    drawn = [set(sampler.draw(step).numpy().tolist()) for step in range(60)]
+    bad_step, bad_row = next(
+        (step, row)
+        for step in range(earliest, 60)
+        for row in drawn[step] - set().union(*drawn[:step])
+    )
+    features = train.features.copy()
+    features[bad_row] = np.inf
+    broken = {**SPLITS, 'train': SplitFeatures(features, train.labels, train.paths)}
+    with pytest.raises(InputError, match=rf'^Step {bad_step}: .*--learning_rate \(it is 0.25\)'):
+        trained(config, broken)
+
+
+def test_the_test_accuracy_is_exact() -> None:
+    """Over every picture once, also where a call's worth of rows does not divide them."""
+    import tensorflow as tf
+
+    config = HeadConfig()
+    rng = np.random.default_rng(1)
+    features = rng.normal(0, 1, (9001, 2)).astype(np.float32)
+    labels = rng.integers(0, 3, 9001).astype(np.int32)
+    split = SplitFeatures(features, labels, tuple(map(str, range(9001))))
+    weights = np.array([[1, 0, -1], [0, 1, -1]], np.float32)
+    head = Head(tf.constant(weights), tf.zeros(3))
+    accuracy, rows, predicted = loop.accuracy_of(head, split, -1, config)
+    wanted = (features @ weights).argmax(axis=1)
+    np.testing.assert_array_equal(rows, np.arange(9001))
+    np.testing.assert_array_equal(predicted, wanted)
+    assert accuracy == (wanted == labels).mean()
+    accuracy, rows, predicted = loop.accuracy_of(head, split, 500, config)
+    assert len(rows) == 500
+    np.testing.assert_array_equal(predicted, wanted[rows])
+    assert accuracy == (wanted[rows] == labels[rows]).mean()
