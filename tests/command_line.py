@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,13 @@ def start(*arguments: object, cwd: Path | None = None, timeout: float = 120) -> 
         text=True,
         timeout=timeout,
     )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
+    return Ended(ended.returncode, ended.stdout, _without_chatter(ended.stderr))
+
+
+def _without_chatter(err: str) -> str:
+    """TensorFlow 2.21 says some things before it reads the setting that silences it."""
+    chatter = re.compile(r'WARNING: All log messages before absl::|[IWE]\d{4} [\d:.]+ ')
+    return ''.join(line for line in err.splitlines(True) if not chatter.match(line))
 
 
 @dataclasses.dataclass(frozen=True)

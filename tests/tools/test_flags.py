@@ -273,7 +273,11 @@ def test_importing_every_module_imports_no_tensorflow_and_defines_no_flag() -> N
         'from absl import flags\n'
         'before = set(flags.FLAGS)\n'
         "names = [m.name for m in pkgutil.walk_packages(poets_tfr.__path__, 'poets_tfr.')]\n"
-        'for name in names: importlib.import_module(name)\n'
+        'for name in names:\n'
+        '    try:\n'
+        '        importlib.import_module(name)\n'
+        '    except ModuleNotFoundError as error:\n'
+        "        assert error.name == 'apache_beam', error\n"  # an extra of its own
         "assert not {'tensorflow', 'keras', 'tensorflow_io'} & set(sys.modules)\n"
         'assert set(flags.FLAGS) == before\n'
         'print(len(names))\n'
