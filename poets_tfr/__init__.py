@@ -14,7 +14,8 @@ The flow, and the module that owns each step:
       -> label                an export + pictures -> labels and scores
 
 `retrain` runs them in this order and skips what already stands; `config` holds every default,
-`files` every write, `progress` every wait. The command lines are in tools/.
+`files` every write, `downloads` every fetch, `progress` every wait; the tools/ are the command
+lines.
 Importing this package imports no TensorFlow.
 """
 

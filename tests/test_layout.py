@@ -13,7 +13,7 @@ WINGS = (
     'records', 'pictures', 'backbones', 'feature_cache', 'features', 'training', 'reporting',
     'export', 'label', 'retrain',
 )  # fmt: skip
-EVERYWHERE = ('config', 'files', 'progress', 'poets_tfr')
+EVERYWHERE = ('config', 'files', 'progress', 'downloads', 'poets_tfr')
 BESIDE = ('drawing',)  # draws pictures; no wing needs it
 # There is no public way to freeze a TensorFlow 2 function.
 PRIVATE_BUT_NEEDED = 'tensorflow.python.framework.convert_to_constants'

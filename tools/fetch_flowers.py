@@ -10,9 +10,7 @@ import sys
 
 from absl import flags as absl_flags
 
-from poets_tfr import files
-from poets_tfr.backbones import weights
-from poets_tfr.backbones.catalog import Download
+from poets_tfr import downloads, files
 from poets_tfr.config import InputError
 from poets_tfr.tools import flags
 
@@ -42,10 +40,10 @@ def _main(values: absl_flags.FlagValues, positional: list[str]) -> None:
     files.check_writable_dir(out_dir, 'out_dir')
     folder = os.path.join(out_dir, 'flower_photos')
     if not os.path.isdir(folder):
-        archive = weights.fetch(
-            Download(flags.value(values, 'url'), flags.value(values, 'digest')), out_dir
+        archive = downloads.fetch(
+            downloads.Download(flags.value(values, 'url'), flags.value(values, 'digest')), out_dir
         )
-        weights.unpack(archive, folder, root='flower_photos')
+        downloads.unpack(archive, folder, root='flower_photos')
     print(f'The photos are in {folder}')
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from poets_tfr.config import INCEPTION_2015, INCEPTION_V3, MOBILENET, InputError
+from poets_tfr.downloads import Download
 from poets_tfr.pictures.preprocess import Preprocessing
 
 _MODELS = 'https://download.tensorflow.org/models'
@@ -15,18 +16,6 @@ _KNOWN_SHA256 = {
         'sha256:30af63cf9039861bc03f86c7b8092fab754d51b27f042830c456ddbfa2b72fce'
     ),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Download:
-    """A published file. `digest` is 'sha256:<hex>', 'md5:<hex>', or '' where none is published."""
-
-    url: str
-    digest: str = ''
-
-    @property
-    def file(self) -> str:
-        return self.url.rsplit('/', 1)[-1]
 
 
 @dataclasses.dataclass(frozen=True)

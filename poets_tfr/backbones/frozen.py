@@ -15,8 +15,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from poets_tfr import files, progress
-from poets_tfr.backbones import random_weights, weights
+from poets_tfr import downloads, files, progress
+from poets_tfr.backbones import random_weights
 from poets_tfr.backbones.catalog import (
     BackboneSpec,
     FrozenGraphSource,
@@ -63,9 +63,9 @@ def check_available(config: BackboneConfig) -> None:
         return
     source = backbone_spec(config.architecture).source
     if isinstance(source, FrozenGraphSource):
-        weights.fetch(source.download, config.model_dir)
+        downloads.fetch(source.download, config.model_dir)
     elif config.weights == 'imagenet':
-        weights.fetch(source.imagenet_weights, config.model_dir)
+        downloads.fetch(source.imagenet_weights, config.model_dir)
     elif config.weights != 'random' and not files.exists(config.weights):
         raise InputError(
             f'--weights={config.weights}: no such file; it is imagenet, random or a weights file.'
@@ -87,8 +87,8 @@ def _load_frozen_graph(
 ) -> Backbone:
     import tensorflow as tf
 
-    archive = weights.fetch(source.download, config.model_dir)
-    content = weights.read_member(archive, source.member)
+    archive = downloads.fetch(source.download, config.model_dir)
+    content = downloads.read_member(archive, source.member)
     try:
         graph_def = tf.compat.v1.GraphDef.FromString(content)
         cut = _cut(graph_def, source.input_tensor, source.feature_tensor)
@@ -138,7 +138,9 @@ def _load_keras(spec: BackboneSpec, source: KerasSource, config: BackboneConfig)
     else:
         is_file = config.weights != 'imagenet'
         path = (
-            config.weights if is_file else weights.fetch(source.imagenet_weights, config.model_dir)
+            config.weights
+            if is_file
+            else downloads.fetch(source.imagenet_weights, config.model_dir)
         )
         digest = files.sha256_of(path)
     key = _digest(f'{digest} {tf.__version__} {tf.keras.__version__}'.encode())[:16]
@@ -255,7 +257,7 @@ def _module_dir(config: BackboneConfig) -> str:
                 f'--tfhub_module={module}: no TF2 SavedModel folder (saved_model.pb is missing).'
             )
         return module
-    return weights.fetch_module(module, config.model_dir)
+    return downloads.fetch_module(module, config.model_dir)
 
 
 def _stated_size(module: Any) -> int:

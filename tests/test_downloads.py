@@ -18,8 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from poets_tfr.backbones import weights
-from poets_tfr.backbones.catalog import Download
+from poets_tfr import downloads
 from poets_tfr.config import BackboneConfig, InputError
 
 CONTENT = bytes(range(256)) * 4000  # larger than a block of the download
@@ -36,8 +35,8 @@ class Server:
         self.answers: list[Answer] = []
         self.requests: list[str] = []
 
-    def download(self, digest: str = SHA256) -> Download:
-        return Download(f'{self.url}/models/weights.bin', digest)
+    def download(self, digest: str = SHA256) -> downloads.Download:
+        return downloads.Download(f'{self.url}/models/weights.bin', digest)
 
 
 def content(body: bytes = CONTENT, announced: int | None = None) -> Answer:
@@ -103,24 +102,24 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_a_file_is_fetched_once(server: Server, tmp_path: Path) -> None:
     server.answers = [content()]
-    path = weights.fetch(server.download(), str(tmp_path / 'new/folder'))
+    path = downloads.fetch(server.download(), str(tmp_path / 'new/folder'))
     assert path == str(tmp_path / 'new/folder/weights.bin')
     assert Path(path).read_bytes() == CONTENT
     assert os.listdir(tmp_path / 'new/folder') == ['weights.bin']
-    assert weights.fetch(server.download(), str(tmp_path / 'new/folder')) == path
+    assert downloads.fetch(server.download(), str(tmp_path / 'new/folder')) == path
     assert server.requests == ['/models/weights.bin']
 
 
 def test_md5_as_keras_publishes_it(server: Server, tmp_path: Path) -> None:
     server.answers = [content()]
     digest = f'md5:{hashlib.md5(CONTENT).hexdigest()}'
-    assert weights.fetch(server.download(digest), str(tmp_path))
+    assert downloads.fetch(server.download(digest), str(tmp_path))
 
 
 def test_another_file_than_the_published_one_is_not_kept(server: Server, tmp_path: Path) -> None:
     server.answers = [content(b'<html>Please log in</html>')]
-    with pytest.raises(InputError, match='is not the published file: its sha256 is .* wanted'):
-        weights.fetch(server.download(), str(tmp_path))
+    with pytest.raises(InputError, match='another file than the published one: its sha256 is .* wanted'):
+        downloads.fetch(server.download(), str(tmp_path))
     assert not list(tmp_path.iterdir())
     assert len(server.requests) == 1
 
@@ -142,7 +141,7 @@ def test_what_may_pass_is_tried_again(
     server: Server, tmp_path: Path, slept: list[float], failure: Answer
 ) -> None:
     server.answers = [failure, failure, content()]
-    path = weights.fetch(server.download(), str(tmp_path))
+    path = downloads.fetch(server.download(), str(tmp_path))
     assert Path(path).read_bytes() == CONTENT
     assert len(server.requests) == 3
     assert slept == [1, 2]
@@ -152,7 +151,7 @@ def test_what_may_pass_is_tried_again(
 def test_what_does_not_pass_ends_with_what_to_do(server: Server, tmp_path: Path) -> None:
     server.answers = [status(500)]
     with pytest.raises(InputError) as raised:
-        weights.fetch(server.download(), str(tmp_path))
+        downloads.fetch(server.download(), str(tmp_path))
     assert len(server.requests) == 3
     assert f'{server.url}/models/weights.bin' in str(raised.value)
     assert f'put it at {tmp_path}/weights.bin' in str(raised.value)
@@ -162,7 +161,7 @@ def test_what_does_not_pass_ends_with_what_to_do(server: Server, tmp_path: Path)
 def test_a_file_that_is_not_there_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:
     server.answers = [status(404)]
     with pytest.raises(InputError, match='Could not download'):
-        weights.fetch(server.download(), str(tmp_path))
+        downloads.fetch(server.download(), str(tmp_path))
     assert len(server.requests) == 1
 
 
@@ -171,7 +170,7 @@ def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     url = 'http://127.0.0.1:1/weights.bin'  # nobody listens at port 1
     with pytest.raises(InputError) as raised:
-        weights.fetch(Download(url, SHA256), 'models')
+        downloads.fetch(downloads.Download(url, SHA256), 'models')
     assert url in str(raised.value)
     assert str(tmp_path / 'models/weights.bin') in str(raised.value)
 
@@ -179,10 +178,10 @@ def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_put_there_by_hand_is_used_and_checked(server: Server, tmp_path: Path) -> None:
     path = tmp_path / 'weights.bin'
     path.write_bytes(CONTENT)
-    assert weights.fetch(server.download(), str(tmp_path)) == str(path)
+    assert downloads.fetch(server.download(), str(tmp_path)) == str(path)
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(InputError, match=f'{path} is not the published file.*Delete it'):
-        weights.fetch(server.download(), str(tmp_path))
+        downloads.fetch(server.download(), str(tmp_path))
     assert path.read_bytes() == CONTENT[:-1], 'it may be dear to somebody'
     assert not server.requests
 
@@ -234,9 +233,9 @@ def test_reading_a_member_unpacks_nothing(tmp_path: Path) -> None:
     archive = tmp_path / 'models/a.tgz'
     archive.parent.mkdir()
     archive_of(archive, *HOSTILE, ('./folder/graph.pb', b'graph'), ('link.pb', 'folder/graph.pb'))
-    assert weights.read_member(str(archive), 'folder/graph.pb') == b'graph'
+    assert downloads.read_member(str(archive), 'folder/graph.pb') == b'graph'
     with pytest.raises(InputError, match='holds no link.pb'):
-        weights.read_member(str(archive), 'link.pb')
+        downloads.read_member(str(archive), 'link.pb')
     assert os.listdir(tmp_path) == ['models']
     assert os.listdir(archive.parent) == ['a.tgz']
 
@@ -247,7 +246,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path, damage: bytes | None) -> Non
     whole = archive_of(archive, ('graph.pb', os.urandom(5000)))
     archive.write_bytes(whole[:-1000] if damage is None else damage)
     with pytest.raises(InputError, match=f'{archive} is damaged.*delete it'):
-        weights.read_member(str(archive), 'graph.pb')
+        downloads.read_member(str(archive), 'graph.pb')
 
 
 def test_a_module_is_fetched_and_unpacked_once(server: Server, tmp_path: Path) -> None:
@@ -285,7 +284,7 @@ def test_a_hostile_module_does_nothing(
     models = tmp_path / 'models'
     outside = Path('/tmp/poets_tfr_outside')
     with contextlib.suppress(InputError):  # or it is unpacked inside, without its leading /
-        weights.fetch_module(server.url, str(models))
+        downloads.fetch_module(server.url, str(models))
     assert sorted(os.listdir(tmp_path)) == ['a.tgz', 'models']
     assert not outside.exists()
     assert not (models / 'outside').exists()
@@ -295,4 +294,4 @@ def test_an_archive_without_a_module(server: Server, tmp_path: Path) -> None:
     server.answers = [content(archive_of(tmp_path / 'a.tgz', ('readme', b'hello')))]
     for _ in range(2):
         with pytest.raises(InputError, match=f'--tfhub_module={server.url}'):
-            weights.fetch_module(server.url, str(tmp_path / 'models'))
+            downloads.fetch_module(server.url, str(tmp_path / 'models'))

@@ -1,7 +1,8 @@
-"""Published weights -> files in model_dir: fetched once, checked, atomic. No TensorFlow."""
+"""Published files -> a folder here: fetched once, checked, whole or not at all. No TensorFlow."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import http.client
 import io
@@ -14,7 +15,6 @@ import urllib.error
 import urllib.request
 
 from poets_tfr import files, progress
-from poets_tfr.backbones.catalog import Download
 from poets_tfr.config import InputError
 
 log = logging.getLogger('poets_tfr')
@@ -31,6 +31,18 @@ _MAY_PASS = (
 _BLOCK_BYTES = 1 << 18
 
 
+@dataclasses.dataclass(frozen=True)
+class Download:
+    """A published file. `digest` is 'sha256:<hex>', 'md5:<hex>', or '' where none is published."""
+
+    url: str
+    digest: str = ''
+
+    @property
+    def file(self) -> str:
+        return self.url.rsplit('/', 1)[-1]
+
+
 def fetch(download: Download, directory: str, name: str = '') -> str:
     """The path of the downloaded file in `directory`; it is fetched only if it is not there.
 
@@ -40,14 +52,20 @@ def fetch(download: Download, directory: str, name: str = '') -> str:
     """
     path = files.join(directory, name or download.file)
     if files.exists(path):
-        _check_digest(path, path, download)
+        if wrong := _wrong_digest(path, download):
+            raise InputError(f'{path} is not the published file: {wrong} Delete it and run again.')
         return path
     log.info('>> Downloading %s', download.url)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with files.replacing(path) as part:
                 _fetch_once(download, part)
-                _check_digest(part, path, download)
+                if wrong := _wrong_digest(part, download):
+                    raise InputError(
+                        f'{download.url} gave another file than the published one: {wrong} '
+                        'Nothing was kept. Run again, or fetch it elsewhere and put it at '
+                        f'{os.path.abspath(path)}'
+                    )
             log.info('Successfully downloaded %s, %d bytes.', path, files.size(path))
             return path
         except _MAY_PASS as error:
@@ -76,19 +94,18 @@ def _fetch_once(download: Download, part: str) -> None:
         raise EOFError(f'{received} of {announced} bytes came')
 
 
-def _check_digest(path: str, name: str, download: Download) -> None:
+def _wrong_digest(path: str, download: Download) -> str:
+    """A sentence on how the file's digest differs from the published one; '' if it does not."""
     if not download.digest:
-        return
+        return ''
     algorithm, wanted = download.digest.split(':')
     digest = hashlib.new(algorithm)
     with files.open_read(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    if digest.hexdigest() != wanted:
-        raise InputError(
-            f'{name} is not the published file: its {algorithm} is {digest.hexdigest()}, wanted '
-            f'{wanted}. Delete it and run again, or fetch {download.url} anew.'
-        )
+    if digest.hexdigest() == wanted:
+        return ''
+    return f'its {algorithm} is {digest.hexdigest()}, wanted {wanted}.'
 
 
 def read_member(archive: str, member: str) -> bytes:
