@@ -167,8 +167,11 @@ def open_read(path: str) -> IO[bytes]:
 
 
 def read_bytes(path: str) -> bytes:
-    with open_read(path) as file, os_errors(path):
-        return file.read()
+    if not is_remote(path):
+        with open(path, 'rb') as file:
+            return file.read()
+    with os_errors(path), _gfile(path).GFile(path, 'rb') as file:
+        return file.read()  # which asks for the size itself: open_read would pay for it twice
 
 
 def read_json(path: str) -> Any:

@@ -118,7 +118,7 @@ def test_md5_as_keras_publishes_it(server: Server, tmp_path: Path) -> None:
 
 def test_another_file_than_the_published_one_is_not_kept(server: Server, tmp_path: Path) -> None:
     server.answers = [content(b'<html>Please log in</html>')]
-    with pytest.raises(InputError, match='another file than the published one: its sha256 is .* wanted'):
+    with pytest.raises(InputError, match='another file than the published one: its sha256 is '):
         downloads.fetch(server.download(), str(tmp_path))
     assert not list(tmp_path.iterdir())
     assert len(server.requests) == 1

@@ -118,7 +118,7 @@ def _class_folders(config: ConversionConfig) -> list[tuple[str, list[files.Entry
         top = files.scan(root)
     except FileNotFoundError:
         raise InputError(
-            f"--image_dir: image directory '{root}' not found (looked at {os.path.abspath(root)})."
+            f"--image_dir: image directory '{root}' not found (looked at {files.absolute(root)})."
         ) from None
     except NotADirectoryError:
         raise InputError(
@@ -176,10 +176,10 @@ def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]
             return f'{sentence} {below} looks right: try --image_dir={below}'
     loose = sum(map(_is_picture, top))
     if loose:
-        above = os.path.dirname(os.path.abspath(root))
+        above, name = os.path.split(files.absolute(root).rstrip('/'))
         return (
             f'{sentence} It holds {loose} pictures itself: put the pictures of each class into a '
-            f'folder of its own, or, if {os.path.basename(os.path.abspath(root))} is one of your '
+            f'folder of its own, or, if {name} is one of your '
             f'classes, try --image_dir={above}'
         )
     return f'{sentence} It must hold one folder of pictures for each class.'

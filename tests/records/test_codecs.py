@@ -285,6 +285,34 @@ def test_no_damage_raises_anything_else() -> None:
     assert bad > 100
 
 
+def test_the_quick_check_of_a_jpeg_has_the_verdict_of_decoding_it() -> None:
+    rng = np.random.default_rng(1)
+    whole = [
+        saved(RGB, 'JPEG'),
+        saved(RGB, 'JPEG', progressive=True),
+        saved(RGB, 'JPEG', restart_marker_blocks=3),
+        saved(GREY, 'JPEG'),
+        saved(Image.fromarray(RGB).convert('CMYK'), 'JPEG'),
+    ]
+    verdicts = []
+    for content in whole * 30:
+        start = content.index(b'\xff\xda') + 14  # the data: Pillow judges what is before
+        damaged = bytearray(content)
+        for place in rng.integers(start, len(content), 3):
+            damaged[place] = rng.integers(0, 256)
+        damaged = damaged[: rng.integers(start, 2 * len(content))]
+        try:
+            decoded = tf.io.decode_jpeg(bytes(damaged), channels=3).shape[:2]
+        except tf.errors.InvalidArgumentError:
+            decoded = None
+        try:
+            stored = store(bytes(damaged))
+            verdicts.append((stored.height, stored.width) == decoded)
+        except BadPictureError:
+            verdicts.append(decoded is None)
+    assert all(verdicts)
+
+
 def test_pillow_s_remarks_are_not_shown(recwarn: pytest.WarningsRecorder) -> None:
     tiff = saved(RGB, 'TIFF')[:-4]
     with codecs.pillow_silenced():

@@ -256,12 +256,18 @@ def test_a_deleted_picture_is_gone(copies: tuple[Path, Path], tmp_path: Path) ->
     assert contents(records_dir) == fresh(image_dir, tmp_path)
 
 
-def test_another_set_of_classes_rewrites_all(copies: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ('folder', 'labels'),
+    [('Alder', ['alder', *colours.LABELS]), ('zinnia', [*colours.LABELS, 'zinnia'])],
+)
+def test_another_set_of_classes_rewrites_all(
+    copies: tuple[Path, Path], tmp_path: Path, folder: str, labels: list[str]
+) -> None:
     image_dir, records_dir = copies
     before = identities(records_dir)
-    shutil.copytree(image_dir / 'bluebells', image_dir / 'Alder')  # the first: all labels move
+    shutil.copytree(image_dir / 'bluebells', image_dir / folder)
     manifest = converted(image_dir, records_dir, num_shards=SHARDS)
-    assert manifest.labels == ['alder', *colours.LABELS]
+    assert manifest.labels == labels
     assert len(rewritten(before, records_dir)) == 3 * SHARDS
     assert contents(records_dir) == fresh(image_dir, tmp_path)
 
@@ -363,13 +369,13 @@ def test_an_unreadable_picture_is_skipped_until_it_can_be_read(
     image_dir, records_dir = copies
     picture = image_dir / 'bluebells/004.jpg'
     listing = listed(image_dir)
-    picture.unlink()
-    picture.mkdir()  # root may read everything: a folder is what it cannot read
+    picture.rename(tmp_path / 'aside')
+    picture.mkdir()  # root may read every file, but no folder
     wanted = config(image_dir, records_dir, dataset_name='flowers', num_shards=SHARDS)
     manifest = writing.convert(wanted, listing)
     assert manifest.skip_reasons == {'unreadable: Is a directory': 1}
     picture.rmdir()
-    shutil.copy2(tmp_path / 'flowers/bluebells/001.jpg', picture)
+    (tmp_path / 'aside').rename(picture)  # of the size and time that the listing gave
     assert converted(image_dir, records_dir, num_shards=SHARDS).skipped == 0
 
 

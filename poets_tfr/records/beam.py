@@ -1,0 +1,124 @@
+"""The conversion as an Apache Beam pipeline: many machines, the same bytes.
+
+The driver lists, plans, checks and publishes as it does on one machine (writing.py); workers make
+the missing shards, each of them whole. So no picture travels through a shuffle, and what moves
+between the machines is a few bytes for each shard: where its plan lies.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Generator, Sequence
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from poets_tfr import files
+from poets_tfr.config import ConversionConfig, InputError
+from poets_tfr.records import codecs, writing
+from poets_tfr.records.image_dir import Listing, Picture
+from poets_tfr.records.manifest import INDEX_SUFFIX, IndexEntry, Manifest, ShardIndex
+from poets_tfr.records.writing import ShardJob, ShardPlan
+
+_PLANS = 'plans.jsonl'
+
+
+def convert(config: ConversionConfig, listing: Listing, beam_flags: Sequence[str]) -> Manifest:
+    """`writing.convert`, with the missing shards made by a pipeline's workers.
+
+    Every worker has to see image_dir and records_dir under these paths, and to have the same
+    versions of the libraries. Bad pictures are counted when the pipeline has ended, so
+    `on_bad_image='fail'` and `max_bad_fraction` fail late, and still before anything is replaced.
+
+    Args:
+      beam_flags: Beam's own, such as `--runner=FlinkRunner`.
+
+    Raises:
+      InputError: as `writing.convert`; a worker runs another version of this program.
+    """
+    return writing.convert(config, listing, functools.partial(_make_shards, beam_flags))
+
+
+def _make_shards(
+    beam_flags: Sequence[str],
+    job: ShardJob,
+    plans: Sequence[ShardPlan],
+    count: Callable[[IndexEntry], None],
+) -> Generator[ShardIndex, None, None]:
+    job = _with_absolute_paths(job)
+    for plan in plans:
+        files.remove(_index_path(job, plan.name))  # what stands from here on is of this pipeline
+    places = save_plans(job, plans)
+    with codecs.pillow_silenced(), beam.Pipeline(options=PipelineOptions(beam_flags)) as pipeline:
+        (
+            pipeline
+            | 'Where each plan lies' >> beam.Create(places)
+            | 'Spread over the workers' >> beam.Reshuffle()
+            | 'Make the shard' >> beam.Map(functools.partial(make_shard, job))
+        )
+    for plan in plans:
+        index = _load_index(job, plan)
+        for entry in index.entries:
+            count(entry)
+        yield index
+
+
+def make_shard(job: ShardJob, place: tuple[int, int]) -> None:
+    """Runs on a worker, perhaps again, perhaps twice at a time: files are replaced whole."""
+    plan = _load_plan(job, place)
+    if not files.exists(_index_path(job, plan.name)):
+        list(writing.make_shards(job, [plan], count=lambda entry: None))
+
+
+def save_plans(job: ShardJob, plans: Sequence[ShardPlan]) -> list[tuple[int, int]]:
+    """Writes one line for each shard; gives (offset, bytes) of each."""
+    lines, places, offset = [], [], 0
+    for plan in plans:
+        pictures = [dataclasses.astuple(picture) for picture in plan.pictures]
+        line = json.dumps([plan.name, plan.split, pictures]).encode('ascii') + b'\n'
+        lines.append(line)
+        places.append((offset, len(line)))
+        offset += len(line)
+    files.write_bytes(files.join(job.staging, _PLANS), b''.join(lines))
+    return places
+
+
+def _load_plan(job: ShardJob, place: tuple[int, int]) -> ShardPlan:
+    path = files.join(job.staging, _PLANS)
+    with files.open_read(path) as file, files.os_errors(path):
+        file.seek(place[0])
+        name, split, pictures = json.loads(file.read(place[1]))
+    return ShardPlan(name, split, tuple(Picture(*picture) for picture in pictures))
+
+
+def _load_index(job: ShardJob, plan: ShardPlan) -> ShardIndex:
+    path = _index_path(job, plan.name)
+    try:
+        index = ShardIndex.load(path)
+    except FileNotFoundError:
+        raise InputError(
+            f'--records_dir: the workers left no {path}: {job.config.records_dir} has to be one '
+            'folder, the same for all machines. Finished shards are kept for the next run.'
+        ) from None
+    if index.contract != job.contract:
+        raise InputError(
+            f'{path} was made by another version of this program: install the same one here and on '
+            'the workers.'
+        )
+    return index
+
+
+def _index_path(job: ShardJob, shard: str) -> str:
+    return files.join(job.staging, shard + INDEX_SUFFIX)
+
+
+def _with_absolute_paths(job: ShardJob) -> ShardJob:
+    """A worker's current folder is another one."""
+    config = dataclasses.replace(
+        job.config,
+        image_dir=files.absolute(job.config.image_dir),
+        records_dir=files.absolute(job.config.records_dir),
+    )
+    return dataclasses.replace(job, config=config)
