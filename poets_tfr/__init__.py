@@ -4,7 +4,7 @@ The flow, and the module that owns each step:
 
     image_dir/<class>/*   what you have
       -> records.image_dir    scan, label names, train | validation | test
-      -> records.writing      sharded TFRecords, indexes, manifest.json        (records_dir)
+      -> records.writing      sharded TFRecords (records.shards), manifest.json (records_dir)
       -> pictures.pipeline    parallel read, decode, pictures.preprocess, static batches
       -> backbones.forward    Inception v3, a MobileNet or a SavedModel: pixels -> features
       -> features             only what feature_cache lacks is computed        (bottleneck_dir)

@@ -20,7 +20,7 @@ from poets_tfr.config import ConversionConfig, InputError
 from poets_tfr.records import codecs, writing
 from poets_tfr.records.image_dir import Listing, Picture
 from poets_tfr.records.manifest import INDEX_SUFFIX, IndexEntry, Manifest, ShardIndex
-from poets_tfr.records.writing import ShardJob, ShardPlan
+from poets_tfr.records.shards import ShardJob, ShardPlan, make_shards
 
 _PLANS = 'plans.jsonl'
 
@@ -69,7 +69,7 @@ def make_shard(job: ShardJob, place: tuple[int, int]) -> None:
     """Runs on a worker, perhaps again, perhaps twice at a time: files are replaced whole."""
     plan = _load_plan(job, place)
     if not files.exists(_index_path(job, plan.name)):
-        list(writing.make_shards(job, [plan], count=lambda entry: None))
+        list(make_shards(job, [plan], count=lambda entry: None))
 
 
 def save_plans(job: ShardJob, plans: Sequence[ShardPlan]) -> list[tuple[int, int]]:

@@ -27,7 +27,7 @@ from poets_tfr.records.manifest import (
     table,
     tfds_metadata,
 )
-from poets_tfr.records.writing import FRAME_BYTES, cores, ordered
+from poets_tfr.records.shards import FRAME_BYTES, cores, ordered
 
 _REMAKE = f'delete the shard and {CONVERT_AGAIN}'
 

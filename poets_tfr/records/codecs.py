@@ -123,10 +123,10 @@ def pillow_silenced() -> Iterator[None]:
 
 
 def _read_header(content: bytes, kind: str) -> _Header:
-    from PIL import Image, UnidentifiedImageError
-
     if kind == 'JPEG' and (header := _plain_jpeg_header(content)):
         return header
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with Image.open(io.BytesIO(content)) as image:
             has_alpha = image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info

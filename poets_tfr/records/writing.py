@@ -1,4 +1,4 @@
-"""Pictures -> shards: parallel, resumable, and the same bytes whatever the number of workers.
+"""A listing -> records_dir: only what is missing is made, and all of it appears at once.
 
 New shards are made whole in a hidden folder inside records_dir. When all of them stand, the old
 manifest goes, they take their places, and the new manifest is written last. So a conversion that is
@@ -7,26 +7,17 @@ killed or that fails changes nothing that a reader sees, and the next one finds 
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
-import dataclasses
-import errno
-import functools
-import hashlib
-import itertools
 import json
 import logging
-import math
-import os
-import struct
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
 
 from poets_tfr import files, progress
 from poets_tfr.config import ConversionConfig, InputError
-from poets_tfr.records import codecs, schema
-from poets_tfr.records.image_dir import SPLITS, ClassFolder, Listing, Picture, path_bytes
+from poets_tfr.records import codecs
+from poets_tfr.records.image_dir import SPLITS, Listing, Picture
 from poets_tfr.records.manifest import (
     INDEX_SUFFIX,
     MANIFEST,
@@ -37,20 +28,21 @@ from poets_tfr.records.manifest import (
     ShardIndex,
     Split,
     settings_of,
-    shard_name,
     skipped_tsv,
     table,
     tfds_metadata,
 )
+from poets_tfr.records.shards import (
+    MakeShards,
+    ShardJob,
+    ShardPlan,
+    make_shards,
+    plan_shards,
+)
 
 log = logging.getLogger('poets_tfr')
 
-_UNFINISHED = '.unfinished'
 _SEEN = '.seen.json'
-FRAME_BYTES = 8 + 4 + 4  # a TFRecord's length, its checksum, and the data's checksum
-
-T = TypeVar('T')
-R = TypeVar('R')
 
 
 def convert(
@@ -74,51 +66,6 @@ def convert(
     outcomes = ', '.join(f'{count} {what}' for what, count in sorted(manifest.outcomes.items()))
     log.info('Found %d files: %s, %d ignored.', manifest.found, outcomes, manifest.ignored)
     return manifest
-
-
-@dataclasses.dataclass(frozen=True)
-class ShardPlan:
-    """A shard to be: its name and its pictures in hash order."""
-
-    name: str
-    split: str
-    pictures: tuple[Picture, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class ShardJob:
-    """All that making a shard takes besides its plan. It travels to other machines."""
-
-    config: ConversionConfig
-    classes: tuple[ClassFolder, ...]
-
-    @property
-    def staging(self) -> str:
-        return files.join(self.config.records_dir, _UNFINISHED)
-
-    @functools.cached_property
-    def contract(self) -> str:
-        """A digest of all that a shard's bytes depend on besides its pictures."""
-        versions = [codecs.VERSION, schema.VERSION, self.classes]
-        return hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:16]
-
-
-# Makes shards in the job's staging folder, calls back for each picture's entry, and yields their
-# indexes in the order of the plans.
-MakeShards = Callable[
-    [ShardJob, Sequence[ShardPlan], Callable[[IndexEntry], None]], Generator[ShardIndex, None, None]
-]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Draft:
-    """A shard whose records are written to `part`; closing `replacing` gives it its name."""
-
-    shard: str
-    part: str
-    entries: tuple[IndexEntry, ...]
-    bytes: int
-    replacing: contextlib.ExitStack
 
 
 class _Conversion:
@@ -237,6 +184,18 @@ class _Conversion:
                 files.remove(files.join(records_dir, name))
 
 
+def _make_shards_with_bar(
+    job: ShardJob, plans: Sequence[ShardPlan], count: Callable[[IndexEntry], None]
+) -> Generator[ShardIndex, None, None]:
+    with progress.bar(sum(len(plan.pictures) for plan in plans), 'pictures', 'Converting') as bar:
+
+        def update(entry: IndexEntry) -> None:
+            bar.update()
+            count(entry)
+
+        yield from make_shards(job, plans, update)
+
+
 class _SeenFiles:
     """Remembers the digest of each source file by path, size and time, so that it need not be read.
 
@@ -274,168 +233,6 @@ class _SeenFiles:
                 sha256 = ''
         self.remember(picture, sha256)
         return sha256 == entry.source_sha256
-
-
-def plan_shards(config: ConversionConfig, listing: Listing) -> list[ShardPlan]:
-    """Which picture goes into which shard: by the hash of its path, so class-mixed and stable.
-
-    The number of shards of a split comes from the listing alone: `num_shards`, or one for every
-    `shard_mib` begun.
-    """
-    plans = []
-    for split in SPLITS:
-        pictures = [picture for picture in listing.pictures if picture.split == split]
-        if not pictures:
-            continue
-        in_order = sorted((_shard_hash(picture.path), picture) for picture in pictures)
-        total = sum(picture.size for picture in pictures)
-        shards = config.num_shards or max(1, math.ceil(total / (config.shard_mib << 20)))
-        members: list[list[Picture]] = [[] for _ in range(shards)]
-        for position, picture in in_order:
-            members[position * shards >> 64].append(picture)
-        for shard, chosen in enumerate(members):
-            name = shard_name(config.name, split, shard, shards)
-            plans.append(ShardPlan(name, split, tuple(chosen)))
-    return plans
-
-
-def _shard_hash(path: str) -> int:
-    """64 bits of SHA-256: not the split's hash, which is not uniform inside a split."""
-    return int.from_bytes(hashlib.sha256(path_bytes(path)).digest()[:8], 'big')
-
-
-def make_shards(
-    job: ShardJob, plans: Sequence[ShardPlan], count: Callable[[IndexEntry], None]
-) -> Generator[ShardIndex, None, None]:
-    """Makes shards in this process (see `MakeShards`).
-
-    Pictures are decoded in threads, for TensorFlow frees the GIL there; one more thread checks and
-    digests a shard while the next one is written.
-    """
-    pictures = [picture for plan in plans for picture in plan.pictures]
-    workers = job.config.workers or cores()
-    convert_one = functools.partial(_convert_one, job)
-    with (
-        codecs.pillow_silenced(),
-        concurrent.futures.ThreadPoolExecutor(workers) as pool,
-        concurrent.futures.ThreadPoolExecutor(1) as finisher,
-        contextlib.closing(ordered(pool, convert_one, pictures, 8 * workers)) as results,
-    ):
-        drafts = (_write_shard(job, plan, results, count) for plan in plans)
-        yield from ordered(finisher, functools.partial(_finish_shard, job), drafts, 2)
-
-
-def _make_shards_with_bar(
-    job: ShardJob, plans: Sequence[ShardPlan], count: Callable[[IndexEntry], None]
-) -> Generator[ShardIndex, None, None]:
-    with progress.bar(sum(len(plan.pictures) for plan in plans), 'pictures', 'Converting') as bar:
-
-        def update(entry: IndexEntry) -> None:
-            bar.update()
-            count(entry)
-
-        yield from make_shards(job, plans, update)
-
-
-def _write_shard(
-    job: ShardJob,
-    plan: ShardPlan,
-    results: Iterator[tuple[IndexEntry, bytes]],
-    count: Callable[[IndexEntry], None],
-) -> _Draft:
-    import tensorflow as tf
-
-    entries, offset = [], 0
-    path = files.join(job.staging, plan.name)
-    files.remove(path + INDEX_SUFFIX)  # so that no index ever stands beside another's shard
-    with contextlib.ExitStack() as stack:
-        part = stack.enter_context(files.replacing(path))
-        files.make_empty(part)  # a shard may have no record, and is a file all the same
-        with files.os_errors(part), tf.io.TFRecordWriter(part) as writer:
-            for entry, record in itertools.islice(results, len(plan.pictures)):
-                count(entry)
-                if entry.is_record:
-                    writer.write(record)
-                    size = len(record) + FRAME_BYTES
-                    entry = dataclasses.replace(entry, offset=offset, bytes=size)
-                    offset += size
-                entries.append(entry)
-        return _Draft(plan.name, part, tuple(entries), offset, stack.pop_all())
-
-
-def _finish_shard(job: ShardJob, draft: _Draft) -> ShardIndex:
-    records = sum(entry.is_record for entry in draft.entries)
-    with draft.replacing:
-        digest = _read_back(draft.part, draft.entries)
-    index = ShardIndex(draft.shard, job.contract, records, draft.bytes, digest, draft.entries)
-    index.save(files.join(job.staging, draft.shard + INDEX_SUFFIX))
-    return index
-
-
-def _convert_one(job: ShardJob, picture: Picture) -> tuple[IndexEntry, bytes]:
-    """One source file -> its index entry (not yet placed) and its record; b'' when skipped."""
-    content, digest = b'', ''
-    try:
-        content = files.read_bytes(files.join(job.config.image_dir, picture.path))
-        digest = hashlib.sha256(content).hexdigest()
-        stored = codecs.store(content)
-    except (codecs.BadPictureError, OSError) as error:
-        if isinstance(error, OSError):
-            reason = f'unreadable: {error.strerror}'
-        else:
-            reason = str(error)
-        return IndexEntry(
-            picture.path,
-            picture.label,
-            digest,
-            reason=reason,
-            source_bytes=len(content),
-            first_bytes=content[:16].hex(' '),
-        ), b''
-    label_text = job.classes[picture.label].label
-    record = schema.encode_example(
-        stored, path_bytes(picture.path), picture.label, label_text, digest
-    )
-    encoded_sha256 = digest if stored.as_is else hashlib.sha256(stored.encoded).hexdigest()
-    outcome = 'as is' if stored.as_is else f'as {stored.format}'
-    return IndexEntry(picture.path, picture.label, digest, encoded_sha256, outcome=outcome), record
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-
-
-def ordered(
-    pool: concurrent.futures.Executor, function: Callable[[T], R], items: Iterable[T], window: int
-) -> Generator[R, None, None]:
-    """Like `pool.map`, but no more than `window` results wait at a time: memory stays flat."""
-    iterator = iter(items)
-    waiting = [pool.submit(function, item) for item in itertools.islice(iterator, window)]
-    waiting.reverse()
-    try:
-        while waiting:
-            result = waiting.pop().result()
-            for item in itertools.islice(iterator, 1):
-                waiting.insert(0, pool.submit(function, item))
-            yield result
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-def _read_back(path: str, entries: Sequence[IndexEntry]) -> str:
-    """The SHA-256 of a new shard, in which every record lies just where its entry says."""
-    digest = hashlib.sha256()
-    with files.open_read(path) as file, files.os_errors(path):
-        for entry in entries:
-            frame = file.read(entry.bytes)
-            if entry.is_record and frame[:8] != struct.pack('<Q', len(frame) - FRAME_BYTES):
-                raise OSError(errno.EIO, f'{entry.path} was not written as it should be', path)
-            digest.update(frame)
-        if file.read(1):
-            raise OSError(errno.EIO, 'more was written than should be', path)
-    return digest.hexdigest()
 
 
 def _holds(path: str, content: bytes) -> bool:

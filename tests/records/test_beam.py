@@ -16,9 +16,8 @@ import pytest
 
 from poets_tfr import files
 from poets_tfr.config import InputError
-from poets_tfr.records import writing
 from poets_tfr.records.image_dir import list_image_dir
-from poets_tfr.records.writing import ShardJob
+from poets_tfr.records.shards import ShardJob, plan_shards
 
 beam = pytest.importorskip('poets_tfr.records.beam', reason='apache_beam is not installed')
 
@@ -178,7 +177,7 @@ def test_attempts_at_one_shard_at_the_same_time(
         image_dir, tmp_path, dataset_name='flowers', num_shards=3, validation_percentage=20
     )
     listing = list_image_dir(config)
-    job, plans = ShardJob(config, listing.classes), writing.plan_shards(config, listing)
+    job, plans = ShardJob(config, listing.classes), plan_shards(config, listing)
     (place,) = beam.save_plans(job, [plan for plan in plans if plan.name == SHARD])
     together = threading.Barrier(6)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import os
@@ -21,9 +22,9 @@ from conversion import config, contents, converted, identities, index_of, listed
 
 from poets_tfr import files
 from poets_tfr.config import InputError
-from poets_tfr.records import codecs, schema, writing
+from poets_tfr.records import codecs, schema, shards, writing
 from poets_tfr.records.manifest import load_manifest
-from poets_tfr.records.writing import ordered, plan_shards
+from poets_tfr.records.shards import ordered, plan_shards
 
 SHARDS = 3
 
@@ -133,6 +134,18 @@ def masked_crc32c(data: bytes) -> int:
             crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
     crc ^= 0xFFFFFFFF
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@pytest.mark.parametrize('extra', [-1, 1])
+def test_a_shard_is_read_back_before_it_counts(made: tuple[Path, Path], extra: int) -> None:
+    shard = load_manifest(str(made[1])).splits['train'].shards[0]
+    path, entries = str(made[1] / shard.file), index_of(made[1], shard.file).entries
+    assert shards._read_back(path, entries) == shard.sha256
+    longer = dataclasses.replace(entries[2], bytes=entries[2].bytes + extra)
+    with pytest.raises(OSError, match='was not written as it should be'):
+        shards._read_back(path, [*entries[:2], longer, *entries[3:]])
+    with pytest.raises(OSError, match='more was written'):
+        shards._read_back(path, entries[:-1])
 
 
 def test_tf_data_reads_the_shards(made: tuple[Path, Path]) -> None:
