@@ -51,7 +51,8 @@ class Labeller:
         Raises:
           codecs.BadPictureError: it is no picture, or damaged.
         """
-        stored = codecs.store(content)
+        with codecs.pillow_silenced():
+            stored = codecs.store(content)
         picture = preprocess.from_encoded(stored.encoded, self._preprocessing)
         return self._score(picture[None]).numpy()[0]
 
