@@ -42,7 +42,7 @@ def _main(values: absl_flags.FlagValues, names: list[str]) -> None:
     rows = []
     for name in names:
         rows += _measure(name, flags.value(values, 'work_dir'), alone=len(names) == 1)
-        print(table(rows[-1:]) if len(names) == 1 else f'{name} measured', file=sys.stderr)
+        print(f'{name} measured', file=sys.stderr)
     print(table(rows))
     if flags.value(values, 'json'):
         files.write_json(flags.value(values, 'json'), [dataclasses.asdict(row) for row in rows])

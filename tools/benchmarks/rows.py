@@ -371,7 +371,8 @@ def _openvino(network: Backbone, pictures: np.ndarray, batches: int) -> Work | N
         file.write(graph_def.SerializeToString())
         file.flush()
         model = openvino.convert_model(file.name)
-    compiled = openvino.compile_model(model, 'CPU')
+    # By default it computes in bfloat16 where the processor can: another answer, sooner.
+    compiled = openvino.compile_model(model, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
 
     def work() -> int:
         for _ in range(batches):
