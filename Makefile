@@ -7,6 +7,8 @@ EXTRAS ?=
 VENV := .venv
 VENV_NEWEST := .venv-newest
 NEWEST_TENSORFLOW := 2.21
+# The extra io's TensorFlow, named to pip at once: else it fetches the newest first, then this one.
+IO_TENSORFLOW := $(shell sed -n 's/^ *\(tensorflow~=[^;]*\);.*/\1/p' setup.cfg)
 
 # A leading ~ in a variable: most shells do not expand it behind IMAGE_DIR=.
 home = $(subst @@,,$(subst @@~/,$(HOME)/,@@$(1)))
@@ -63,16 +65,24 @@ demo: setup ## the whole job on drawn pictures, into build/demo
 	@echo '  make train IMAGE_DIR=~/my_pictures'
 	@echo '      train on your own folder, in which each class has a folder'
 
+# $(call need,VARIABLE,example): says which variable is missing, unless FLAGS may hold it.
+need = $(if $($(1))$(FLAGS),,@echo 'Say which: make $@ $(1)=$(2)' >&2; exit 1)
+
 convert: setup ## IMAGE_DIR -> TFRecords in RECORDS_DIR
+	$(call need,IMAGE_DIR,~/pets RECORDS_DIR=~/pets_records)
 	$(RUN) tools/convert_images.py $(CONVERT_FLAGS) $(FLAGS)
 
 train: setup ## IMAGE_DIR (or RECORDS_DIR) -> a classifier, all stages
+	$(if $(RECORDS_DIR),,$(call need,IMAGE_DIR,~/pets))
 	$(RUN) tools/retrain.py $(CONVERT_FLAGS) $(TRAIN_FLAGS) $(FLAGS)
 
 tensorboard: setup ## watch the training: serves SUMMARIES_DIR (default /tmp/retrain_logs)
-	$(RUN) -m tensorboard.main --logdir "$${SUMMARIES_DIR:-/tmp/retrain_logs}" $(FLAGS)
+	@test -d "$${SUMMARIES_DIR:-/tmp/retrain_logs}" || { \
+		echo "$${SUMMARIES_DIR:-/tmp/retrain_logs} is not there yet: run make train first" >&2; exit 1; }
+	TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m tensorboard.main --logdir "$${SUMMARIES_DIR:-/tmp/retrain_logs}" $(FLAGS)
 
 label: setup ## label PICTURE with the classifier of the last make train
+	$(call need,PICTURE,my.jpg)
 	$(RUN) tools/label_image.py $(FLAGS) $(if $(PICTURE),"$$PICTURE")
 
 flowers: setup ## the tutorial: fetch flower_photos and the ImageNet weights, train
@@ -139,13 +149,14 @@ endef
 
 $(VENV)/stamp: setup.cfg pyproject.toml
 	@$(call make_venv,$(VENV))
-	@echo 'Installing into $(VENV): the first time this downloads about 600 MB.'
+	@echo 'Installing into $(VENV): the first time this downloads about 1 GB; it takes 3 GB of disk.'
 	$(RUN) -m pip install --upgrade pip
 	@extras="$(EXTRAS)"; \
 	[ -n "$$extras" ] || if $(RUN) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; \
 		then extras=io,test,lint; else extras=test,lint; fi; \
-	echo "pip install -e .[$$extras]"; \
-	$(RUN) -m pip install -e ".[$$extras]"
+	case ",$$extras," in *,io,*) pair="$(IO_TENSORFLOW)";; *) pair=;; esac; \
+	echo "pip install -e .[$$extras] $$pair"; \
+	$(RUN) -m pip install -e ".[$$extras]" $${pair:+"$$pair"}
 	@$(RUN) -c "$$SAY_WHAT_IS_INSTALLED" > $@.part
 	@mv $@.part $@
 	$(if $(filter setup,$(MAKECMDGOALS)),,@cat $@)

@@ -61,6 +61,11 @@ class ConversionConfig:
     max_bad_fraction: float = 0.1
 
     def __post_init__(self) -> None:
+        if self.image_dir and self.records_dir and _is_inside(self.records_dir, self.image_dir):
+            raise InputError(
+                f'--records_dir={self.records_dir} lies in --image_dir={self.image_dir}: nothing '
+                'is written among the pictures; name a folder elsewhere.'
+            )
         percentages = 'validation_percentage', 'testing_percentage'
         for field in percentages:
             _require(self, field, '0 to 99', 0 <= getattr(self, field) <= 99)
@@ -201,6 +206,11 @@ class RetrainConfig:
     backbone: BackboneConfig
     head: HeadConfig
     output: OutputConfig
+
+
+def _is_inside(path: str, directory: str) -> bool:
+    path, directory = os.path.realpath(path), os.path.realpath(directory)
+    return path == directory or path.startswith(os.path.join(directory, ''))
 
 
 def _require(config: object, field: str, constraint: str, holds: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Sequence
+import time
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ from poets_tfr.records.manifest import CONVERT_AGAIN, IndexEntry, Manifest, load
 
 log = logging.getLogger('poets_tfr')
 
-# A killed run loses at most the pictures of one cache file. A multiple of the batch, so that a run
-# that goes on after a kill makes the same batches, and the same bits, as an undisturbed one.
+# What a killed run loses at most. Files end with a whole batch, so that a run that goes on after a
+# kill makes the same batches, and the same bits, as an undisturbed one.
+_SECONDS_PER_FILE = 10
 _BATCHES_PER_FILE = 16
 
 
@@ -135,33 +136,36 @@ def _compute(
         backbone.preprocessing,
         config.feature_batch_size,
     )
-    chosen: list[np.ndarray] = []
-    values: list[np.ndarray] = []
+    done: list[tuple[np.ndarray, np.ndarray]] = []  # (rows, their features) of each batch
+    kept_at = time.monotonic()
 
     def keep() -> None:
-        if chosen:
-            rows_, features = np.concatenate(chosen), np.concatenate(values)
-            _check_finite(rows, rows_, features)
-            cache.add(rows.digests[rows_], features)
-            chosen.clear()
-            values.clear()
+        if done:
+            chosen, values = (np.concatenate(part) for part in zip(*done, strict=True))
+            done.clear()
+            _check_finite(rows, chosen, values)
+            cache.add(rows.digests[chosen], values)
 
     with progress.bar(int(missing.sum()), 'pictures', 'Creating bottlenecks') as bar:
         try:
             for row, pictures in dataset:
                 real = row.numpy() >= 0
-                chosen.append(row.numpy()[real])
-                values.append(forward(pictures).numpy()[real])
+                done.append((row.numpy()[real], forward(pictures).numpy()[real]))
                 bar.update(int(real.sum()))
-                if len(chosen) == _BATCHES_PER_FILE:
+                waited = time.monotonic() - kept_at
+                if len(done) == _BATCHES_PER_FILE or waited > _SECONDS_PER_FILE:
                     keep()
+                    kept_at = time.monotonic()
+        except (KeyboardInterrupt, SystemExit):
+            keep()
+            raise
         except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
             rows.check_shards()  # says which one; if all are whole, the error is of another kind
             raise
     keep()
 
 
-def _check_finite(rows: _Rows, chosen: Sequence[int], values: np.ndarray) -> None:
+def _check_finite(rows: _Rows, chosen: np.ndarray, values: np.ndarray) -> None:
     bad = ~np.isfinite(values).all(axis=1)
     if bad.any():
         path = rows.paths[chosen[int(np.argmax(bad))]]

@@ -17,6 +17,7 @@ import os
 import re
 import socket
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
@@ -284,10 +285,14 @@ def check_writable_dir(directory: str, flag: str) -> None:
         return
     try:
         os.makedirs(directory, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f'--{flag}: {directory}: a file is in the way; name a folder.') from None
     except OSError as error:
         raise InputError(f'--{flag}: cannot make {directory}: {error.strerror}.') from None
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise InputError(f'--{flag}: no permission to write into {directory}.')
+    try:
+        tempfile.TemporaryFile(dir=directory).close()
+    except OSError as error:
+        raise InputError(f'--{flag}: cannot write into {directory}: {error.strerror}.') from None
 
 
 @contextlib.contextmanager

@@ -43,8 +43,10 @@ def stage(name: str) -> Iterator[dict[str, float]]:
     outcome: dict[str, float] = {}
     try:
         yield outcome
-    except BaseException:
-        log.info('%s: FAILED after %.1f s', name, time.perf_counter() - start)
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+        how = 'stopped' if stopped else 'FAILED'
+        log.info('%s: %s after %.1f s', name, how, time.perf_counter() - start)
         raise
     seconds = time.perf_counter() - start
     rate = f', {outcome["done"] / seconds:,.0f} a second' if outcome.get('done') else ''

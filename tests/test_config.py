@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -153,3 +154,13 @@ def test_split_prefix_implies_the_given_path() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         HeadConfig().seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize('records', ['pets', 'pets/records', 'link/records'])
+def test_records_do_not_go_among_the_pictures(tmp_path: Path, records: str) -> None:
+    pets = tmp_path / 'pets'
+    pets.mkdir()
+    (tmp_path / 'link').symlink_to(pets)
+    with pytest.raises(InputError, match='nothing is written among the pictures'):
+        ConversionConfig(image_dir=str(pets), records_dir=str(tmp_path / records))
+    ConversionConfig(image_dir=str(pets), records_dir=f'{pets}_records')

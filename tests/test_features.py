@@ -306,8 +306,8 @@ def test_backbones_do_not_share_files(
 class Interrupting:
     """The real forward function, which is interrupted at one of its calls."""
 
-    def __init__(self, at_call: int):
-        self.left = at_call
+    def __init__(self, at_call: int, error: type[BaseException] = KeyboardInterrupt):
+        self.left, self.error = at_call, error
         self.functions: list[Any] = []
         self._compile = compile_forward
 
@@ -318,33 +318,53 @@ class Interrupting:
         def forward(pictures: Any) -> Any:
             self.left -= 1
             if self.left == 0:
-                raise KeyboardInterrupt
+                raise self.error
             return function(pictures)
 
         return forward
 
 
-@pytest.mark.parametrize(('at_call', 'finished'), [(1, 0), (2, 0), (3, 8), (6, 16), (8, 24)])
+@pytest.mark.parametrize(
+    ('error', 'at_call', 'finished'),
+    [
+        # As a kill: what a file lacks of being full is lost.
+        *((RuntimeError, *case) for case in [(1, 0), (2, 0), (3, 8), (6, 16), (8, 24)]),
+        # ^C and SIGTERM: every whole batch is kept.
+        *((KeyboardInterrupt, *case) for case in [(1, 0), (2, 4), (6, 20)]),
+        (SystemExit, 8, 28),
+    ],
+)
 def test_an_interrupted_extraction_goes_on_to_the_same_bits(
     extract: Extract,
     records: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
     at_call: int,
     finished: int,
 ) -> None:
     monkeypatch.setattr(features, '_BATCHES_PER_FILE', 2)
     undisturbed = extract(records, tmp_path / 'undisturbed')
     with monkeypatch.context() as patched:
-        patched.setattr(features, 'compile_forward', Interrupting(at_call))
-        with pytest.raises(KeyboardInterrupt):
+        patched.setattr(features, 'compile_forward', Interrupting(at_call, error))
+        with pytest.raises(error):
             extract(records, tmp_path / 'cache')
     resumed = extract(records, tmp_path / 'cache')
     assert computed(caplog) == 30 - finished
     assert_same(resumed, undisturbed)
-    names = [path.name for path in cache_files(tmp_path / 'cache')]
-    assert names == [path.name for path in cache_files(tmp_path / 'undisturbed')]
+    if error is RuntimeError:
+        names = [path.name for path in cache_files(tmp_path / 'cache')]
+        assert names == [path.name for path in cache_files(tmp_path / 'undisturbed')]
+
+
+def test_a_slow_network_keeps_its_features_every_few_seconds(
+    extract: Extract, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = extract(records, tmp_path / 'whole')
+    monkeypatch.setattr(features, '_SECONDS_PER_FILE', 0)
+    assert_same(extract(records, tmp_path / 'cache'), whole)
+    assert len(cache_files(tmp_path / 'cache')) == 8  # 30 pictures in batches of 4
 
 
 def test_the_network_is_traced_once(

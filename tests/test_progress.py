@@ -88,13 +88,16 @@ def test_a_stage_says_its_seconds_and_rate(
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize(
+    ('error', 'how'),
+    [(ValueError, 'FAILED'), (KeyboardInterrupt, 'stopped'), (SystemExit, 'stopped')],
+)
 def test_a_stage_that_fails_says_so(
-    caplog: pytest.LogCaptureFixture, error: type[BaseException]
+    caplog: pytest.LogCaptureFixture, error: type[BaseException], how: str
 ) -> None:
     with caplog.at_level(INFO, 'poets_tfr'), pytest.raises(error), progress.stage('Converting'):
         raise error
-    assert messages(caplog)[1].startswith('Converting: FAILED after ')
+    assert messages(caplog)[1].startswith(f'Converting: {how} after ')
 
 
 @pytest.mark.parametrize(

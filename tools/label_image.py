@@ -33,28 +33,21 @@ def _define(values: absl_flags.FlagValues) -> None:
 def _main(values: absl_flags.FlagValues, pictures: list[str]) -> int:
     if not pictures:
         raise InputError('Name at least one picture: label_image.py PICTURE')
-    contents = [_read(path) for path in pictures]
     labeller = Labeller(values.graph, values.labels)
     bad = 0
-    for path, content in zip(pictures, contents, strict=True):
+    for path in pictures:
         if len(pictures) > 1:
             print(f'{progress.printable(path)}:')
         try:
-            scores = labeller.scores(content)
-        except BadPictureError as error:
-            print(f'label_image.py: {progress.printable(path)}: {error}', file=sys.stderr)
+            scores = labeller.scores(files.read_bytes(path))
+        except (BadPictureError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            print(f'label_image.py: error: {progress.printable(path)}: {reason}', file=sys.stderr)
             bad += 1
             continue
         for label, score in labeller.best_first(scores):
             print(f'{progress.printable(label)} (score = {score:.5f})')
     return 1 if bad else 0
-
-
-def _read(path: str) -> bytes:
-    try:
-        return files.read_bytes(path)
-    except OSError as error:
-        raise InputError(f'{path}: {error.strerror or error}') from None
 
 
 if __name__ == '__main__':

@@ -135,6 +135,7 @@ def _class_folders(config: ConversionConfig) -> list[tuple[str, list[files.Entry
         entries = files.scan(files.join(root, name))
         pictures = [entry for entry in entries if _is_picture(entry)]
         others = sum(not entry.is_dir for entry in entries) - len(pictures)
+        _warn_of_other_files(name, entries)
         if not pictures and config.classes:
             raise InputError(f'--classes: the folder {name!r} in {root} holds no pictures.')
         if not pictures:
@@ -156,6 +157,25 @@ def _class_folders(config: ConversionConfig) -> list[tuple[str, list[files.Entry
     return found
 
 
+def _warn_of_other_files(folder: str, entries: Sequence[files.Entry]) -> None:
+    """A person may take them for pictures (.heic, say) and wonder where they are."""
+    others = Counter(
+        os.path.splitext(entry.name)[1].lower() or 'no extension'
+        for entry in entries
+        if entry.is_file and not _is_picture(entry) and not _is_clutter(entry.name)
+    )
+    for extension, count in sorted(others.items()):
+        log.warning(
+            '%s: %d files with %s are not taken; pictures end in %s.',
+            printable(folder), count, printable(extension), ' '.join(sorted(PICTURE_EXTENSIONS)),
+        )  # fmt: skip
+
+
+def _is_clutter(name: str) -> bool:
+    """What file managers leave in every folder."""
+    return name.startswith('.') or name.lower() in ('thumbs.db', 'desktop.ini')
+
+
 def _is_picture(entry: files.Entry) -> bool:
     extension = os.path.splitext(entry.name)[1].lower()
     return entry.is_file and extension in PICTURE_EXTENSIONS and not entry.name.startswith('.')
@@ -172,7 +192,8 @@ def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]
         sentence = f'No valid folders of images found at {root}.'
     for entry in top:
         below = files.join(root, entry.name)
-        if entry.is_dir and not entry.name.startswith('.') and _holds_classes(below):
+        hidden = entry.name.startswith('.')
+        if entry.is_dir and not hidden and len(_folders_with_pictures(below)) >= 2:
             return f'{sentence} {below} looks right: try --image_dir={below}'
     loose = sum(map(_is_picture, top))
     if loose:
@@ -182,17 +203,25 @@ def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]
             f'folder of its own, or, if {name} is one of your '
             f'classes, try --image_dir={above}'
         )
+    for entry in top:
+        for inner in _folders_with_pictures(files.join(root, entry.name)) if entry.is_dir else ():
+            return (
+                f'{sentence} {entry.name} holds no pictures itself, but {entry.name}/{inner} does: '
+                'pictures lie directly in the folder of their class; move them up.'
+            )
     return f'{sentence} It must hold one folder of pictures for each class.'
 
 
-def _holds_classes(directory: str) -> bool:
-    """Whether at least two folders in `directory` hold pictures."""
-    holding = 0
+def _folders_with_pictures(directory: str) -> list[str]:
+    """The folders in `directory` that hold pictures."""
+    found = []
     with contextlib.suppress(OSError):  # a folder that may not be read is no candidate
         for entry in files.scan(directory):
-            below = files.join(directory, entry.name)
-            holding += entry.is_dir and any(map(_is_picture, files.scan(below)))
-    return holding >= 2
+            if entry.is_dir and any(
+                map(_is_picture, files.scan(files.join(directory, entry.name)))
+            ):
+                found.append(entry.name)
+    return found
 
 
 def _check_labels(classes: Sequence[ClassFolder]) -> None:

@@ -43,6 +43,7 @@ from poets_tfr.records.shards import (
 log = logging.getLogger('poets_tfr')
 
 _SEEN = '.seen.json'
+_SKIPPED_SHOWN = 5
 
 
 def convert(
@@ -94,7 +95,9 @@ class _Conversion:
         self._publish(manifest, indexes)
         if self._bad:
             path = files.join(self._config.records_dir, SKIPPED)
-            log.warning('%d pictures were skipped: see %s.', self._bad, path)
+            for entry in _skipped(indexes)[:_SKIPPED_SHOWN]:
+                log.warning('Skipped %s: %s', progress.printable(entry.path), entry.reason)
+            log.warning('%d pictures were skipped: all are listed in %s.', self._bad, path)
         return manifest
 
     def _standing(self, plan: ShardPlan, seen: _SeenFiles) -> ShardIndex | None:

@@ -233,6 +233,12 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
         listed(tmp_path / 'x.jpg')
 
 
+def test_pictures_one_level_too_deep_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, [f'{folder}/inner/{n}.jpg' for folder in ('a', 'b') for n in range(3)])
+    with pytest.raises(InputError, match='a holds no pictures itself, but a/inner does'):
+        listed(tmp_path)
+
+
 def test_one_level_too_high_names_the_folder_below(tmp_path: Path) -> None:
     two_classes(tmp_path / 'sets/flowers')
     touch(tmp_path, ['sets/aaa/notes.txt'])
@@ -316,10 +322,11 @@ def test_the_original_s_warnings(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     touch(tmp_path, numbered('daisy', 19) + numbered('roses', 20) + ['notes/readme.txt'])
     with caplog.at_level(logging.WARNING, 'poets_tfr'):
         listed(tmp_path)
-    first, second = (record.getMessage() for record in caplog.records)
+    first, other_files, no_files = (record.getMessage() for record in caplog.records)
     assert first.startswith('WARNING: Folder has less than 20 images, which may cause issues.')
     assert 'daisy: 19' in first
-    assert 'notes' in second
+    assert other_files.startswith('notes: 1 files with .txt are not taken')
+    assert no_files == 'No files found in notes: it is not taken as a class.'
 
 
 def test_counts_are_in_label_order(tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def test_a_records_dir_that_is_a_file(image_dir: Path, tmp_path: Path) -> None:
     (tmp_path / 'records').touch()
     ended = convert(image_dir, tmp_path / 'records')
     assert ended.status == 1
-    assert ended.err.startswith('convert_images.py: error: --records_dir: cannot make ')
+    assert ended.err.startswith('convert_images.py: error: --records_dir: ')
+    assert 'a file is in the way' in ended.err
 
 
 def test_a_full_disk_is_one_line_and_the_next_run_goes_on(image_dir: Path, tmp_path: Path) -> None:
@@ -178,7 +179,7 @@ def test_a_signal_stops_it_soon_and_the_next_run_goes_on(
     assert time.monotonic() - sent < 2
     assert process.returncode == status, err
     assert 'Traceback' not in err
-    assert 'FAILED after' in out
+    assert 'stopped after' in out
     assert contents(tmp_path) == {}
     assert not list(tmp_path.rglob('*.part'))
     finished = {p.name: p.stat().st_ino for p in staging.glob('*.tfrecord-*[0-9]')}

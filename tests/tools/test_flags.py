@@ -258,7 +258,8 @@ def test_wrong_values_are_refused_before_tensorflow_is_imported(tmp_path: Path) 
         'import sys\n'
         'from poets_tfr.tools import retrain\n'
         f'for arguments in {REFUSED_WITHOUT_TENSORFLOW!r}:\n'
-        "    assert retrain.main(['retrain.py', *arguments]) == 1, arguments\n"
+        f"    argv = ['retrain.py', '--records_dir={tmp_path}_records', *arguments]\n"
+        '    assert retrain.main(argv) == 1, arguments\n'
         "    assert not {'tensorflow', 'keras'} & set(sys.modules), arguments\n"
     )
     ended = start('-c', code, cwd=tmp_path)

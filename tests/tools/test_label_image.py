@@ -49,7 +49,7 @@ def test_several_pictures_of_which_one_is_bad(
     pictures[1].write_bytes(pictures[1].read_bytes()[:200])
     ended = label(trained, *pictures)
     assert ended.status == 1
-    assert ended.err.startswith(f'label_image.py: {pictures[1]}: ')
+    assert ended.err.startswith(f'label_image.py: error: {pictures[1]}: ')
     assert ended.err.count('\n') == 1
     lines = ended.out.splitlines()
     assert [lines[0], lines[4], lines[5]] == [f'{picture}:' for picture in pictures]
