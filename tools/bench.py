@@ -37,15 +37,15 @@ def _define(values: absl_flags.FlagValues) -> None:
 def _main(values: absl_flags.FlagValues, names: list[str]) -> None:
     if unknown := [name for name in names if name not in ROWS]:
         raise InputError(f'{unknown[0]!r} is no row of the benchmark: {", ".join(ROWS)}.')
-    os.makedirs(flags.value(values, 'work_dir'), exist_ok=True)
+    os.makedirs(values.work_dir, exist_ok=True)
     names = names or list(ROWS)
     rows = []
     for name in names:
-        rows += _measure(name, flags.value(values, 'work_dir'), alone=len(names) == 1)
+        rows += _measure(name, values.work_dir, alone=len(names) == 1)
         print(f'{name} measured', file=sys.stderr)
     print(table(rows))
-    if flags.value(values, 'json'):
-        files.write_json(flags.value(values, 'json'), [dataclasses.asdict(row) for row in rows])
+    if values.json:
+        files.write_json(values.json, [dataclasses.asdict(row) for row in rows])
 
 
 def _measure(name: str, work_dir: str, alone: bool) -> list[Row]:

@@ -34,15 +34,13 @@ def _define(values: absl_flags.FlagValues) -> None:
 
 def _main(values: absl_flags.FlagValues, positional: list[str]) -> None:
     flags.no_stray_arguments(positional)
-    out_dir = flags.value(values, 'out_dir')
+    out_dir = values.out_dir
     if not out_dir:
         raise InputError('Must set flag --out_dir.')
     files.check_writable_dir(out_dir, 'out_dir')
     folder = os.path.join(out_dir, 'flower_photos')
     if not os.path.isdir(folder):
-        archive = downloads.fetch(
-            downloads.Download(flags.value(values, 'url'), flags.value(values, 'digest')), out_dir
-        )
+        archive = downloads.fetch(downloads.Download(values.url, values.digest), out_dir)
         downloads.unpack(archive, folder, root='flower_photos')
     print(f'The photos are in {folder}')
 

@@ -122,11 +122,6 @@ def define_verbosity(values: flags.FlagValues) -> None:
     )
 
 
-def value(values: flags.FlagValues, name: str) -> Any:
-    """A flag's value."""
-    return values[name].value
-
-
 def build(config: type[Config], values: flags.FlagValues, **overrides: Any) -> Config:
     """The dataclass filled from the flags of its fields' names.
 
