@@ -24,6 +24,7 @@ from poets_tfr.records.manifest import Manifest
 from poets_tfr.reporting.summaries import Summaries
 from poets_tfr.training import head as heads
 from poets_tfr.training import loop
+from poets_tfr.training.evaluation import Predictions, predict
 from poets_tfr.training.head import Head
 from poets_tfr.training.loop import Evaluation, Measurements
 
@@ -58,9 +59,11 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
     splits = {name: split for name, split in splits.items() if len(split)}
     with progress.stage(f'Training {config.head.how_many_training_steps} steps'):
         head = _train(config, splits, graph)
-    accuracy = _test(config, splits, head, manifest)
+    tested = _test(config, splits, head)
+    if tested and config.output.print_misclassified_test_images:
+        _log_misclassified(tested, config.conversion.image_dir, manifest.labels)
     _export(config.output, backbone, graph, head, manifest)
-    return accuracy
+    return tested.accuracy if tested else None
 
 
 def _check_inputs(config: RetrainConfig, insisted: Mapping[str, Any]) -> Listing | None:
@@ -150,23 +153,24 @@ def _store_intermediate(
 
 
 def _test(
-    config: RetrainConfig, splits: dict[str, SplitFeatures], head: Head, manifest: Manifest
-) -> float | None:
+    config: RetrainConfig, splits: dict[str, SplitFeatures], head: Head
+) -> Predictions | None:
     test = splits.get('test')
     if test is None:
         log.info('No test pictures (--testing_percentage=0): no final test accuracy.')
         return None
-    accuracy, rows, predicted = loop.accuracy_of(
-        head, test, config.head.test_batch_size, config.head
-    )
-    log.info('Final test accuracy = %.1f%% (N=%d)', accuracy * 100, len(rows))
-    if config.output.print_misclassified_test_images:
-        log.info('=== MISCLASSIFIED TEST IMAGES ===')
-        for row, label in zip(rows, predicted, strict=True):
-            if label != test.labels[row]:
-                path = os.path.join(config.conversion.image_dir, test.paths[row])
-                log.info('%70s  %s', progress.printable(path), manifest.labels[label])
-    return accuracy
+    tested = predict(head, test, config.head.test_batch_size, config.head)
+    log.info('Final test accuracy = %.1f%% (N=%d)', tested.accuracy * 100, len(tested))
+    return tested
+
+
+def _log_misclassified(tested: Predictions, image_dir: str, labels: list[str]) -> None:
+    """The original's lines, word for word."""
+    log.info('=== MISCLASSIFIED TEST IMAGES ===')
+    predicted = tested.predicted
+    for row in np.flatnonzero(predicted != tested.labels):
+        path = os.path.join(image_dir, tested.paths[row])
+        log.info('%70s  %s', progress.printable(path), labels[predicted[row]])
 
 
 def _export(

@@ -17,12 +17,7 @@ from poets_tfr.feature_cache import StoredFeatures
 from poets_tfr.features import SplitFeatures
 from poets_tfr.training import head as heads
 from poets_tfr.training.head import Head
-from poets_tfr.training.sampling import (
-    TEST_STREAM,
-    TRAIN_STREAM,
-    VALIDATION_STREAM,
-    Sampler,
-)
+from poets_tfr.training.sampling import TRAIN_STREAM, VALIDATION_STREAM, Sampler
 
 _MOST_STEPS_PER_CALL = 500
 _FIRST_CALL_STEPS = 16
@@ -96,29 +91,6 @@ def train(
             most = max(most // 2, 1)
         yield _measured(first, rows.numpy()[: end - first], head, splits, config)
         first = end
-
-
-def accuracy_of(
-    head: Head, split: SplitFeatures, batch_size: int, config: HeadConfig
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """The exact accuracy over a split, or over `batch_size` draws from it.
-
-    Returns:
-      The accuracy (a fraction of 1), the rows it was taken over (int32 [n]) and the predicted label
-      of each (int32 [n]).
-    """
-    classes = int(head.biases.shape[0])
-    sampler = Sampler.of(
-        split.labels, classes, batch_size, config.sampling, config.seed, TEST_STREAM
-    )
-    rows = sampler.draw(0).numpy()
-    predicted = np.concatenate(
-        [
-            heads.logits(head, split.features[chosen]).numpy().argmax(axis=1)
-            for chosen in np.array_split(rows, max(1, len(rows) // 4096))
-        ]
-    )
-    return float(np.mean(predicted == split.labels[rows])), rows, predicted.astype(np.int32)
 
 
 _Row = Any  # float32 [6]: scores before the step, after it, and of validation

@@ -11,7 +11,7 @@ from poets_tfr.config import HeadConfig, InputError
 from poets_tfr.features import SplitFeatures
 from poets_tfr.training import head as heads
 from poets_tfr.training import loop
-from poets_tfr.training.head import Head
+from poets_tfr.training.evaluation import predict
 from poets_tfr.training.loop import Evaluation, Measurements
 from poets_tfr.training.sampling import TRAIN_STREAM, VALIDATION_STREAM, Sampler
 
@@ -184,8 +184,7 @@ def test_it_learns_what_can_be_learned() -> None:
     config = HeadConfig(how_many_training_steps=300, learning_rate=0.1)
     test = split_of([40, 40, 40], seed=3)
     head = trained(config)[-1].head
-    accuracy, _, _ = loop.accuracy_of(head, test, -1, config)
-    assert accuracy > 0.9
+    assert predict(head, test).accuracy > 0.9
     entropies = joined(trained(config))[1]
     assert entropies[0] > 1.0
     assert entropies[-10:].mean() < 0.4
@@ -208,25 +207,3 @@ def test_what_is_no_number_stops_with_the_step_and_a_hint(earliest: int) -> None
     broken = {**SPLITS, 'train': SplitFeatures(features, train.labels, train.paths)}
     with pytest.raises(InputError, match=rf'^Step {bad_step}: .*--learning_rate \(it is 0.25\)'):
         trained(config, broken)
-
-
-def test_the_test_accuracy_is_exact() -> None:
-    """Over every picture once, also where a call's worth of rows does not divide them."""
-    import tensorflow as tf
-
-    config = HeadConfig()
-    rng = np.random.default_rng(1)
-    features = rng.normal(0, 1, (9001, 2)).astype(np.float32)
-    labels = rng.integers(0, 3, 9001).astype(np.int32)
-    split = SplitFeatures(features, labels, tuple(map(str, range(9001))))
-    weights = np.array([[1, 0, -1], [0, 1, -1]], np.float32)
-    head = Head(tf.constant(weights), tf.zeros(3))
-    accuracy, rows, predicted = loop.accuracy_of(head, split, -1, config)
-    wanted = (features @ weights).argmax(axis=1)
-    np.testing.assert_array_equal(rows, np.arange(9001))
-    np.testing.assert_array_equal(predicted, wanted)
-    assert accuracy == (wanted == labels).mean()
-    accuracy, rows, predicted = loop.accuracy_of(head, split, 500, config)
-    assert len(rows) == 500
-    np.testing.assert_array_equal(predicted, wanted[rows])
-    assert accuracy == (wanted[rows] == labels[rows]).mean()
