@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -107,6 +107,15 @@ def trained(
     )
     assert ended.status == 0, ended.err
     return places, ended
+
+
+@pytest.fixture(scope='session')
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A selenium WebDriver of a headless Chromium. Long tests only: it takes seconds to start."""
+    import browser as browsers
+
+    with browsers.started(tmp_path_factory.mktemp('chromium')) as driver:
+        yield driver
 
 
 def _note_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

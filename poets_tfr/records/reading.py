@@ -1,0 +1,49 @@
+"""A few pictures out of the shards, each found by its place in the index."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterable
+from hashlib import sha256
+
+from poets_tfr import files
+from poets_tfr.config import InputError
+from poets_tfr.records import schema
+from poets_tfr.records.manifest import CONVERT_AGAIN, IndexEntry, Manifest, load_indexes
+
+
+def read_pictures(
+    records_dir: str, manifest: Manifest, split: str, paths: Iterable[str]
+) -> dict[str, bytes]:
+    """Path -> `image/encoded` of those pictures of a split; the rest of the shards is not read.
+
+    Raises:
+      InputError: a record is not what was written; the message names its shard.
+      KeyError: the split has no such picture.
+    """
+    wanted = set(paths)
+    places: dict[str, list[IndexEntry]] = defaultdict(list)
+    for index in load_indexes(records_dir, manifest, split):
+        for entry in index.entries:
+            if entry.is_record and entry.path in wanted:
+                places[index.shard].append(entry)
+                wanted.remove(entry.path)
+    if wanted:
+        raise KeyError(min(wanted))
+    pictures = {}
+    for shard, entries in places.items():
+        path = files.join(records_dir, shard)
+        with files.open_read(path) as file, files.os_errors(path):
+            for entry in entries:
+                file.seek(entry.offset)
+                pictures[entry.path] = _encoded(path, entry, file.read(entry.bytes))
+    return pictures
+
+
+def _encoded(shard: str, entry: IndexEntry, frame: bytes) -> bytes:
+    with contextlib.suppress(ValueError):
+        encoded = schema.parse_all(frame[12:-4])['image/encoded']  # between the checksums
+        if isinstance(encoded, bytes) and sha256(encoded).hexdigest() == entry.encoded_sha256:
+            return encoded
+    raise InputError(f'--records_dir: the shard {shard} is damaged: delete it and {CONVERT_AGAIN}.')
