@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 VERSION = 1  # raised when the same picture gives other pixels: cached features are keyed by it
@@ -10,11 +11,23 @@ VERSION = 1  # raised when the same picture gives other pixels: cached features 
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """How a backbone wants its pictures: `size` x `size`, (pixels 0..255 - mean) / std."""
+    """How a backbone wants its pictures: `size` x `size`, (pixels 0..255 - mean) / std.
+
+    mean, std: one number, or one each for red, green and blue.
+    """
 
     size: int
-    mean: float
-    std: float
+    mean: float | tuple[float, float, float]
+    std: float | tuple[float, float, float]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Preprocessing:
+        """From `dataclasses.asdict`'s mapping after JSON, which makes lists of tuples.
+
+        Raises:
+          TypeError: it is the mapping of something else.
+        """
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
 
 
 def decode(encoded: Any) -> Any:
@@ -36,7 +49,9 @@ def resize_and_normalise(pixels: Any, preprocessing: Preprocessing) -> Any:
     resized = tf.raw_ops.ResizeBilinear(
         images=pixels, size=size, align_corners=False, half_pixel_centers=False
     )
-    return (resized - preprocessing.mean) * (1.0 / preprocessing.std)
+    std = preprocessing.std
+    scale = tuple(1.0 / each for each in std) if isinstance(std, tuple) else 1.0 / std
+    return (resized - preprocessing.mean) * scale
 
 
 def from_encoded(encoded: Any, preprocessing: Preprocessing) -> Any:

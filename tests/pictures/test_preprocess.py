@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 
 import colours
 import numpy as np
@@ -34,7 +36,12 @@ def noise(height: int, width: int) -> np.ndarray:
 
 
 SHAPES = [(128, 128), (1, 1), (3, 400), (37, 50), (240, 320), (299, 300), (500, 333)]
-MODELS = [Preprocessing(128, 127.5, 127.5), Preprocessing(299, 128, 128), Preprocessing(48, 0, 255)]
+MODELS = [
+    Preprocessing(128, 127.5, 127.5),
+    Preprocessing(299, 128, 128),
+    Preprocessing(48, 0, 255),
+    Preprocessing(64, (10.0, 128.0, 200.0), (50.0, 60.0, 70.0)),
+]
 
 
 @pytest.mark.parametrize('model', MODELS, ids=str)
@@ -48,6 +55,14 @@ def test_resize_and_normalise(shape: tuple[int, int], model: Preprocessing) -> N
     np.testing.assert_allclose(found[0], wanted, atol=1e-4)
     as_floats = preprocess.resize_and_normalise(pixels[None].astype(np.float32), model).numpy()
     np.testing.assert_array_equal(as_floats, found)
+
+
+@pytest.mark.parametrize('model', MODELS, ids=str)
+def test_through_json(model: Preprocessing) -> None:
+    """Exports carry it as JSON, which knows no tuples: what comes back is equal, and hashable."""
+    text = json.dumps(dataclasses.asdict(model))
+    assert hash(Preprocessing.from_json(json.loads(text))) == hash(model)
+    assert Preprocessing.from_json(json.loads(text)) == model
 
 
 def test_a_batch_is_its_pictures() -> None:
