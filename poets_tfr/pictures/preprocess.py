@@ -27,7 +27,8 @@ class Preprocessing:
         Raises:
           TypeError: it is the mapping of something else.
         """
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        return cls(**fields)
 
 
 def decode(encoded: Any) -> Any:
