@@ -27,7 +27,9 @@ class Preprocessing:
         Raises:
           TypeError: it is the mapping of something else.
         """
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in value.items()
+        }
         return cls(**fields)
 
 
