@@ -1,0 +1,187 @@
+"""Training that goes on after a kill: TensorFlow's own checkpoints, each with what it belongs to.
+
+    with Checkpoints(directory, settings, seconds, head=variables) as checkpoints:
+        resumed = checkpoints.restore() if resume else False
+        ...                        # after each piece of training, the variables being up to date
+        checkpoints.save_if_due()
+
+A checkpoint is read on request only, and only by the run that it belongs to: `settings` say which
+(data, network, flags), and travel inside it. Only the newest is kept. A process that is told to
+stop (SIGTERM, ^C) saves what it has before it goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from poets_tfr import files
+from poets_tfr.config import InputError
+
+log = logging.getLogger('poets_tfr')
+
+FORMAT = 'poets_tfr checkpoint 1'
+_STATE_FILE = 'checkpoint'  # TensorFlow's own name for the list of what a folder holds
+_TRAINING, _SETTINGS = 'training', 'settings'
+
+
+class Checkpoints:
+    """The checkpoints of one run in a folder that holds nothing else.
+
+    Args:
+      directory: local or remote. Where a checkpoint of a former run of ours lies, the first save
+        replaces it.
+      settings: what the run is made of, as JSON can hold it: a checkpoint of other settings is
+        refused.
+      seconds: between two saves; what a killed run loses at most.
+      trackables: what is saved: tf.Variables, lists of them, models, optimizers.
+    """
+
+    def __init__(
+        self, directory: str, settings: Mapping[str, Any], seconds: float, **trackables: Any
+    ):
+        import tensorflow as tf
+
+        self._directory, self._settings, self._seconds = directory, settings, seconds
+        with tf.device('CPU'):
+            text = tf.Variable(json.dumps({'format': FORMAT, **settings}, sort_keys=True))
+        self._checkpoint = tf.train.Checkpoint(**trackables, **{_SETTINGS: text})
+        self._manager: Any = None
+        self._stack = contextlib.ExitStack()
+        self._saved_at = time.monotonic()
+
+    def __enter__(self) -> Checkpoints:
+        """Raises InputError: others' checkpoints lie in the folder, or a run writes into it."""
+        import tensorflow as tf
+
+        check_ours(self._directory)
+        self._stack.enter_context(files.only_writer(self._directory))
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, self._directory, max_to_keep=1, checkpoint_name=_TRAINING
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._stack:
+            if error is None or isinstance(error, KeyboardInterrupt | SystemExit):
+                self.save()
+
+    def restore(self) -> bool:
+        """Puts the newest checkpoint into the trackables; False where there is none.
+
+        Raises:
+          InputError: it belongs to a run of other settings (the message says which), or is damaged.
+        """
+        path = self._manager.latest_checkpoint
+        if path is None:
+            return False
+        check_settings(self._directory, self._settings)
+        try:
+            self._checkpoint.restore(path).assert_consumed()
+        except _unreadable() as error:
+            raise _damaged(path, error) from None
+        return True
+
+    def save_if_due(self) -> None:
+        if time.monotonic() - self._saved_at >= self._seconds:
+            self.save()
+
+    def save(self) -> None:
+        self._manager.save()
+        self._saved_at = time.monotonic()
+
+
+def saved_settings(directory: str) -> dict[str, Any] | None:
+    """The settings in the newest checkpoint; None where there is no checkpoint.
+
+    Raises:
+      InputError: it is damaged, or not one of ours.
+    """
+    import tensorflow as tf
+
+    if not files.exists(files.join(directory, _STATE_FILE)):
+        return None
+    path = tf.train.latest_checkpoint(directory)
+    if path is None:
+        return None
+    try:
+        text = read(path, {_SETTINGS: tf.constant('')})[_SETTINGS].numpy()
+        settings = json.loads(text)
+        if settings.pop('format') != FORMAT:
+            raise ValueError(f'it is not a {FORMAT}')
+    except _unreadable() as error:
+        raise _damaged(path, error) from None
+    return settings
+
+
+def read(path: str, like: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors out of the checkpoint at `path`, by the names they were saved under.
+
+    like: name -> a tensor of the type and shape wanted.
+    """
+    import tensorflow as tf
+
+    with tf.device('CPU'):
+        variables = {name: tf.Variable(value) for name, value in like.items()}
+    status = tf.train.Checkpoint(**variables).restore(path)
+    status.assert_existing_objects_matched().expect_partial()
+    return {name: variable.read_value() for name, variable in variables.items()}
+
+
+def check_ours(directory: str) -> None:
+    """Raises InputError unless the folder is free, or holds a checkpoint of ours."""
+    try:
+        saved_settings(directory)
+    except InputError:
+        raise InputError(
+            f'--checkpoint_path: {directory} holds a checkpoint that this program did not write, '
+            'or a damaged one, and the next would replace it: delete it or name another folder.'
+        ) from None
+
+
+def check_settings(directory: str, settings: Mapping[str, Any]) -> None:
+    """Raises InputError, saying what differs, when the checkpoint there is of other settings."""
+    saved = saved_settings(directory)
+    if saved is None:
+        return
+    wanted = json.loads(json.dumps(settings))
+    differing = [
+        f'{name} {_brief(saved.get(name))} there, {_brief(wanted.get(name))} here'
+        for name in sorted({*saved, *wanted})
+        if saved.get(name) != wanted.get(name)
+    ]
+    if differing:
+        raise InputError(
+            f'--resume: the checkpoint in {directory} is of another run: {"; ".join(differing)}. '
+            'Give what that run was given, or leave --resume out to begin anew.'
+        )
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f'{text[:57]}...'
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What TensorFlow and JSON raise on what is not a checkpoint of ours, or not whole."""
+    import tensorflow as tf
+
+    return tf.errors.OpError, AssertionError, ValueError, LookupError, TypeError
+
+
+def _damaged(path: str, error: Exception) -> InputError:
+    first_line = str(error).partition('\n')[0]
+    return InputError(
+        f'--checkpoint_path: {path} is damaged, or of another version of this program '
+        f'({first_line}): leave --resume out to begin anew.'
+    )
