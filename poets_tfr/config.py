@@ -18,6 +18,7 @@ Sampling = Literal['class_uniform', 'natural']
 Xla = Literal['auto', 'on', 'off']
 OnBadImage = Literal['skip', 'fail']
 OnOff = Literal['on', 'off']
+LabelFormat = Literal['text', 'json', 'csv', 'tsv']
 
 MOBILENET = re.compile(r'mobilenet_(1\.0|0\.75|0\.50|0\.25)_(224|192|160|128)(_quantized)?')
 INCEPTION_V3 = 'inception_v3'
@@ -206,6 +207,20 @@ class RetrainConfig:
     backbone: BackboneConfig
     head: HeadConfig
     output: OutputConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelConfig:
+    """How labels and scores are written."""
+
+    format: LabelFormat = 'text'
+    top_k: int = 0
+    min_score: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require_one_of(self, 'format', get_args(LabelFormat))
+        _require(self, 'top_k', '0 (all labels) or more', self.top_k >= 0)
+        _require(self, 'min_score', '0 to 1', 0 <= self.min_score <= 1)
 
 
 def _is_inside(path: str, directory: str) -> bool:

@@ -33,6 +33,16 @@ def bar(total: int, unit: str, label: str) -> Iterator[Progress]:
 
 
 @contextlib.contextmanager
+def bar_beside_output(total: int, unit: str, label: str) -> Iterator[Progress]:
+    """A bar where stderr is a terminal and stdout goes elsewhere: there the results are written."""
+    if sys.stderr.isatty() and not sys.stdout.isatty():
+        with bar(total, unit, label) as progress:
+            yield progress
+    else:
+        yield _Silent()
+
+
+@contextlib.contextmanager
 def stage(name: str) -> Iterator[dict[str, float]]:
     """Logs `name` at its start and its seconds at its end, or that it failed.
 

@@ -24,8 +24,11 @@ from poets_tfr.config import (
     ConversionConfig,
     HeadConfig,
     InputError,
+    LabelConfig,
     OutputConfig,
 )
+from poets_tfr.export.foreign_graph import Feeding
+from poets_tfr.label import Labeller
 
 Config = TypeVar('Config')
 
@@ -95,6 +98,20 @@ _OUTPUT = {
     'print_misclassified_test_images': 'Whether to print out the test images that were mistaken.',
 }
 
+_LABEL = {
+    'format': "How to write: text (the tutorial's lines), json (an object a line), csv or tsv.",
+    'top_k': 'How many labels to give for a picture, the best first; 0: all.',
+    'min_score': "Labels below this score are left out; with none left a picture is 'unsure'.",
+}
+_FEEDING = {
+    'input_layer': 'Where pictures go into the graph.',
+    'output_layer': 'Where scores come out of the graph.',
+    'input_height': 'Picture height that the graph wants.',
+    'input_width': 'Picture width that the graph wants.',
+    'input_mean': 'The graph wants (pixel 0..255 - mean) / std.',
+    'input_std': 'The graph wants (pixel 0..255 - mean) / std.',
+}
+
 
 def define_conversion(values: flags.FlagValues) -> None:
     _define(values, ConversionConfig, _CONVERSION)
@@ -110,6 +127,29 @@ def define_head(values: flags.FlagValues) -> None:
 
 def define_output(values: flags.FlagValues) -> None:
     _define(values, OutputConfig, _OUTPUT)
+
+
+def define_label(values: flags.FlagValues) -> None:
+    _define(values, LabelConfig, _LABEL)
+    flags.DEFINE_alias('num_top_predictions', 'top_k', flag_values=values)
+
+
+def define_export_to_open(values: flags.FlagValues) -> None:
+    """Which export, and how graphs of other programs are fed: None where it was not said."""
+    graph = 'What to label with: a graph, a SavedModel folder, a TFLite or a Keras file.'
+    flags.DEFINE_string('graph', OutputConfig().output_graph, graph, flag_values=values)
+    labels = 'Its labels, one a line; by default those that it carries.'
+    flags.DEFINE_string('labels', None, labels, flag_values=values)
+    define_of = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float}
+    for name, kind in typing.get_type_hints(Feeding).items():
+        help_ = f'{_FEEDING[name]} For graphs of other programs: ours say it themselves.'
+        define: Any = define_of[typing.get_args(kind)[0]]
+        define(name, None, help_, flag_values=values)
+
+
+def open_labeller(values: flags.FlagValues) -> Labeller:
+    """Raises InputError when the export or its labels cannot be used."""
+    return Labeller(values.graph, values.labels, build(Feeding, values))
 
 
 def define_verbosity(values: flags.FlagValues) -> None:

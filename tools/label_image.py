@@ -1,6 +1,6 @@
-"""Labels pictures with a graph that retrain.py wrote.
+"""Labels pictures with what retrain.py made: the graph, a SavedModel folder, a TFLite or Keras file.
 
-python tools/label_image.py PICTURE [PICTURE ...]
+python tools/label_image.py PICTURE|FOLDER|'PATTERN'|- ...   (-: a list on standard input)
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ import sys
 
 from absl import flags as absl_flags
 
-from poets_tfr import files, progress
-from poets_tfr.config import InputError, OutputConfig
-from poets_tfr.label import Labeller
-from poets_tfr.records.codecs import BadPictureError
+from poets_tfr import progress
+from poets_tfr.config import InputError, LabelConfig
+from poets_tfr.label import Labelled, Labeller, inputs, output
 from poets_tfr.tools import flags
 
 
@@ -21,33 +20,42 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _define(values: absl_flags.FlagValues) -> None:
-    defaults = OutputConfig()
-    absl_flags.DEFINE_string(
-        'graph', defaults.output_graph, 'The graph to label with.', flag_values=values
-    )
-    absl_flags.DEFINE_string(
-        'labels', defaults.output_labels, "The graph's labels.", flag_values=values
-    )
+    flags.define_label(values)
+    flags.define_export_to_open(values)
+    absl_flags.DEFINE_string('image', None, 'A picture; or just name it.', flag_values=values)
 
 
-def _main(values: absl_flags.FlagValues, pictures: list[str]) -> int:
-    if not pictures:
+def _main(values: absl_flags.FlagValues, named: list[str]) -> int:
+    config = flags.build(LabelConfig, values)
+    named = named if values.image is None else [values.image, *named]
+    if not named:
         raise InputError('Name at least one picture: label_image.py PICTURE')
-    labeller = Labeller(values.graph, values.labels)
-    bad = 0
-    for path in pictures:
-        if len(pictures) > 1:
-            print(f'{progress.printable(path)}:')
-        try:
-            scores = labeller.scores(files.read_bytes(path))
-        except (BadPictureError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            print(f'label_image.py: error: {progress.printable(path)}: {reason}', file=sys.stderr)
-            bad += 1
-            continue
-        for label, score in labeller.best_first(scores):
-            print(f'{progress.printable(label)} (score = {score:.5f})')
+    pictures = inputs.find_pictures(named)
+    labeller = flags.open_labeller(values)
+    sys.stdout.write(output.header(config.format))
+    with progress.bar_beside_output(len(pictures), 'pictures', 'Labelling') as bar:
+        bad = 0
+        for labelled in labeller.label_files(pictures):
+            bad += labelled.scores is None
+            _print(labelled, labeller, config, with_path=len(pictures) > 1)
+            bar.update()
+    if bad and len(pictures) > 1:
+        print(f'{bad} of {len(pictures)} pictures could not be labelled.', file=sys.stderr)
     return 1 if bad else 0
+
+
+def _print(labelled: Labelled, labeller: Labeller, config: LabelConfig, with_path: bool) -> None:
+    if labelled.scores is None:
+        sys.stdout.flush()  # where both go to one place, the order is kept
+        path = progress.printable(labelled.path)
+        print(f'label_image.py: error: {path}: {labelled.reason}', file=sys.stderr)
+        return
+    best_first = labeller.best_first(labelled.scores)
+    sys.stdout.write(
+        output.lines(
+            labelled.path, best_first, config.format, config.top_k, config.min_score, with_path
+        )
+    )
 
 
 if __name__ == '__main__':

@@ -9,8 +9,6 @@ DecodeJpeg/contents:0  string, one JPEG or PNG
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,51 +18,21 @@ from poets_tfr import files
 from poets_tfr.backbones import forward
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import InputError
+from poets_tfr.export.description import Description
 from poets_tfr.pictures import preprocess
-from poets_tfr.pictures.preprocess import Preprocessing
 
 CONTENTS_TENSOR = 'DecodeJpeg/contents:0'
 INPUT_TENSOR = 'input:0'
-FORMAT = 'poets_tfr graph 1'
 _DESCRIPTION_NODE = 'poets_tfr/description'
 _WEIGHTS_NODE = 'final_training_ops/weights/final_weights'
 _BIASES_NODE = 'final_training_ops/biases/final_biases'
-
-
-@dataclasses.dataclass(frozen=True)
-class Description:
-    """What whoever uses the graph needs to know; it travels inside the graph."""
-
-    labels: tuple[str, ...]
-    preprocessing: Preprocessing
-    output_tensor: str
-    architecture: str
-    weights_digest: str
-
-    def to_json(self) -> str:
-        return json.dumps({'format': FORMAT, **dataclasses.asdict(self)}, sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Description:
-        value = json.loads(text)
-        if value.pop('format') != FORMAT:
-            raise ValueError(f'not {FORMAT}')
-        preprocessing = Preprocessing.from_json(value.pop('preprocessing'))
-        labels = tuple(value.pop('labels'))
-        return cls(labels=labels, preprocessing=preprocessing, **value)
 
 
 class FrozenGraph:
     """The whole graph, built once; each trained head is put in as two constants."""
 
     def __init__(self, backbone: Backbone, labels: Sequence[str], final_tensor_name: str):
-        self.description = Description(
-            labels=tuple(labels),
-            preprocessing=backbone.preprocessing,
-            output_tensor=f'{final_tensor_name}:0',
-            architecture=backbone.name,
-            weights_digest=backbone.digest,
-        )
+        self.description = Description.of(backbone, labels, final_tensor_name)
         self._graph_def = _build(backbone, self.description, final_tensor_name)
 
     def with_head(self, weights: np.ndarray, biases: np.ndarray) -> Any:
@@ -87,11 +55,11 @@ def serialized(graph_def: Any) -> bytes:
     return graph_def.SerializeToString(deterministic=True)
 
 
-def load(path: str) -> tuple[Any, Description]:
-    """(GraphDef, description) of a saved graph.
+def load(path: str) -> tuple[Any, Description | None]:
+    """(GraphDef, description) of a saved graph; None where another program wrote it.
 
     Raises:
-      InputError: there is no such file, or it is not a graph of ours.
+      InputError: there is no such file, or it is not a graph.
     """
     import tensorflow as tf
 
@@ -101,17 +69,13 @@ def load(path: str) -> tuple[Any, Description]:
         raise InputError(f'--graph: {path} not found. tools/retrain.py writes it.') from None
     except Exception as error:  # protobuf's DecodeError has no public name
         raise InputError(f'--graph: {path} is not a TensorFlow graph ({error}).') from None
+    if not graph_def.node:
+        raise InputError(f'--graph: {path} is not a TensorFlow graph: it has no nodes.')
     for node in graph_def.node:
         if node.name == _DESCRIPTION_NODE:
-            try:
-                (text,) = node.attr['value'].tensor.string_val
-                return graph_def, Description.from_json(text)
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(
-                    f'--graph: {path} was written by another version of this program, or is '
-                    f'damaged ({error!r}): train again.'
-                ) from None
-    raise InputError(f'--graph: {path} was not written by this program: it has no description.')
+            values = node.attr['value'].tensor.string_val
+            return graph_def, Description.from_json(values[0] if values else b'', path)
+    return graph_def, None
 
 
 def _build(backbone: Backbone, description: Description, final_tensor_name: str) -> Any:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+_DECODED_AT_ONCE = 32
 VERSION = 1  # raised when the same picture gives other pixels: cached features are keyed by it
 
 
@@ -60,3 +61,16 @@ def resize_and_normalise(pixels: Any, preprocessing: Preprocessing) -> Any:
 def from_encoded(encoded: Any, preprocessing: Preprocessing) -> Any:
     """The bytes of one stored picture (string scalar) -> float32 [size, size, 3]."""
     return resize_and_normalise(decode(encoded)[None], preprocessing)[0]
+
+
+def batch_from_encoded(contents: Any, preprocessing: Preprocessing) -> Any:
+    """The bytes of stored pictures (string [n]) -> float32 [n, size, size, 3], in parallel."""
+    import tensorflow as tf
+
+    size = preprocessing.size
+    return tf.map_fn(
+        lambda encoded: from_encoded(encoded, preprocessing),
+        contents,
+        fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
+        parallel_iterations=_DECODED_AT_ONCE,
+    )

@@ -71,8 +71,11 @@ def kind_of(content: bytes) -> str | None:
     return None
 
 
-def store(content: bytes, max_pixels: int = MAX_PIXELS) -> StoredPicture:
+def store(content: bytes, max_pixels: int = MAX_PIXELS, check: bool = True) -> StoredPicture:
     """Settles once what a picture file shows.
+
+    With `check` off, the data of a file that is stored as it is are not gone through: for whoever
+    decodes them next anyway, and so finds the damage.
 
     Raises:
       BadPictureError: the content is empty, no picture, too large, or damaged.
@@ -88,9 +91,9 @@ def store(content: bytes, max_pixels: int = MAX_PIXELS) -> StoredPicture:
             f'too large: {header.width} x {header.height} pixels, {max_pixels} are the limit'
         )
     if kind in ('JPEG', 'PNG') and not header.has_alpha and header.orientation == 1:
-        if kind == 'JPEG':
+        if check and kind == 'JPEG':
             _check_jpeg(content, header)
-        else:
+        elif check:
             _decode(content, kind)
         return StoredPicture(content, kind, header.height, header.width, as_is=True)
     if kind == 'BMP' or (kind == 'GIF' and header.has_alpha):

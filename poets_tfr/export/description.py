@@ -1,0 +1,61 @@
+"""What whoever uses an export needs to know. It travels inside every export, as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+from poets_tfr.backbones.frozen import Backbone
+from poets_tfr.config import InputError
+from poets_tfr.pictures.preprocess import Preprocessing
+
+FORMAT = 'poets_tfr graph 1'
+FILE = 'poets_tfr.json'  # its name in the exports that are made of files
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """labels: in the order of the scores. output_tensor: of the frozen graph."""
+
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    output_tensor: str
+    architecture: str
+    weights_digest: str
+
+    @classmethod
+    def of(
+        cls, backbone: Backbone, labels: Sequence[str], final_tensor_name: str = 'final_result'
+    ) -> Description:
+        return cls(
+            labels=tuple(labels),
+            preprocessing=backbone.preprocessing,
+            output_tensor=f'{final_tensor_name}:0',
+            architecture=backbone.name,
+            weights_digest=backbone.digest,
+        )
+
+    def to_json(self) -> str:
+        return json.dumps({'format': FORMAT, **dataclasses.asdict(self)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, path: str) -> Description:
+        """What the export at `path` holds. Raises InputError when it cannot be read."""
+        try:
+            value = json.loads(text)
+            if value.pop('format') != FORMAT:
+                raise ValueError(f'not {FORMAT}')
+            preprocessing = Preprocessing(**value.pop('preprocessing'))
+            labels = tuple(value.pop('labels'))
+            return cls(labels=labels, preprocessing=preprocessing, **value)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f'--graph: {path} was written by another version of this program, or is damaged '
+                f'({error!r}): train again.'
+            ) from None
+
+    def labels_txt(self) -> bytes:
+        """One label a line, in the order of the scores."""
+        text = ''.join(f'{label}\n' for label in self.labels)
+        return text.encode('utf-8', 'surrogateescape')

@@ -1,0 +1,175 @@
+"""Labels pictures with an export: each is settled just as the conversion settles it."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from poets_tfr import files
+from poets_tfr.config import InputError
+from poets_tfr.export.foreign_graph import Feeding
+from poets_tfr.export.opening import open_export
+from poets_tfr.records import codecs
+from poets_tfr.records.codecs import BadPictureError
+from poets_tfr.records.shards import ordered
+
+_BATCH = 32
+_BATCHES_AT_ONCE = 2  # one is read and settled while the other is decoded and labelled
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """What became of one picture file.
+
+    scores: float32 [classes], summing to 1; None where the file is no whole picture.
+    reason: why there are no scores; else ''.
+    """
+
+    path: str
+    scores: np.ndarray | None
+    reason: str = ''
+
+
+class Labeller:
+    """An export, ready to label.
+
+    labels: in the order of the scores.
+    """
+
+    def __init__(self, graph: str, labels: str | None = None, feeding: Feeding | None = None):
+        """Opens an export: a frozen graph, a SavedModel folder, a TFLite or a Keras file.
+
+        Args:
+          graph: its path.
+          labels: the labels file; not needed where the export carries its labels.
+          feeding: for graphs that do not say how they want their pictures.
+
+        Raises:
+          InputError: a file is missing or damaged, or they do not belong together.
+        """
+        named = None if labels is None else _read_labels(labels)
+        self._export = open_export(graph, feeding)
+        description = self._export.description
+        own = list(description.labels) if description else None
+        if labels is None and own is None:
+            raise InputError(f'--labels: {graph} does not carry its labels: name the file of them.')
+        if named is not None and own is not None:
+            _check_labels(labels or '', named, graph, own)
+        self.labels = named or own or []
+
+    def scores(self, content: bytes) -> np.ndarray:
+        """float32 [classes], summing to 1, for the bytes of one picture file.
+
+        Raises:
+          codecs.BadPictureError: it is no picture, or damaged.
+        """
+        (found,) = self.scores_of([content])
+        if isinstance(found, BadPictureError):
+            raise found
+        return found
+
+    def scores_of(self, contents: Sequence[bytes]) -> list[np.ndarray | BadPictureError]:
+        """For the bytes of each picture file its scores, or why it has none."""
+        with codecs.pillow_silenced():
+            return self._scores_of(contents)
+
+    def label_files(self, paths: Iterable[str]) -> Iterator[Labelled]:
+        """Labels any number of picture files, in their order, a batch at a time."""
+        iterator = iter(paths)
+        batches = iter(lambda: list(itertools.islice(iterator, _BATCH)), [])
+        with (
+            codecs.pillow_silenced(),
+            concurrent.futures.ThreadPoolExecutor(_BATCHES_AT_ONCE) as pool,
+        ):
+            for labelled in ordered(pool, self._label_batch, batches, 2 * _BATCHES_AT_ONCE):
+                yield from labelled
+
+    def best_first(self, scores: Sequence[float] | np.ndarray) -> list[tuple[str, float]]:
+        """(label, score) of every class, the highest score first."""
+        order = np.argsort(-np.asarray(scores), kind='stable')
+        return [(self.labels[i], float(scores[i])) for i in order]
+
+    def _label_batch(self, paths: Sequence[str]) -> list[Labelled]:
+        read = [_read(path) for path in paths]
+        contents = [content for content in read if isinstance(content, bytes)]
+        scored = iter(self._scores_of(contents))
+        found = [next(scored) if isinstance(content, bytes) else content for content in read]
+        return [
+            Labelled(path, None, str(each))
+            if isinstance(each, BadPictureError)
+            else Labelled(path, each)
+            for path, each in zip(paths, found, strict=True)
+        ]
+
+    def _scores_of(self, contents: Sequence[bytes]) -> list[np.ndarray | BadPictureError]:
+        import tensorflow as tf
+
+        settled = [_settle(content, check=False) for content in contents]
+        try:
+            return self._scored(settled)
+        except tf.errors.InvalidArgumentError:  # damaged data: TensorFlow does not say whose
+            checked = [_settle(content, check=True) for content in contents]
+            if not any(isinstance(each, BadPictureError) for each in checked):
+                raise
+            return self._scored(checked)
+
+    def _scored(
+        self, settled: Sequence[bytes | BadPictureError]
+    ) -> list[np.ndarray | BadPictureError]:
+        encoded = [each for each in settled if isinstance(each, bytes)]
+        scores = self.scores_of_stored(encoded)
+        rows = iter(scores)
+        return [next(rows) if isinstance(each, bytes) else each for each in settled]
+
+    def scores_of_stored(self, encoded: Sequence[bytes]) -> np.ndarray:
+        """float32 [n, classes] for the bytes that records hold: `image/encoded`."""
+        if not encoded:
+            return np.empty([0, len(self.labels)], np.float32)
+        scores = self._export.scores(encoded)
+        if scores.shape[1] != len(self.labels):
+            raise InputError(
+                f'--labels: there are {len(self.labels)} labels, but {self._export.path} gives '
+                f'{scores.shape[1]} scores: they are of different runs.'
+            )
+        return scores
+
+
+def _read(path: str) -> bytes | BadPictureError:
+    try:
+        return files.read_bytes(path)
+    except OSError as error:
+        return BadPictureError(error.strerror or str(error))
+
+
+def _settle(content: bytes, check: bool) -> bytes | BadPictureError:
+    try:
+        return codecs.store(content, check=check).encoded
+    except BadPictureError as error:
+        return error
+
+
+def _read_labels(path: str) -> list[str]:
+    """One label a line; an editor may have left out the last line's end, or made it CR LF."""
+    try:
+        text = files.read_bytes(path).decode('utf-8', 'surrogateescape').replace('\r\n', '\n')
+        return text.removesuffix('\n').split('\n') if text else []
+    except FileNotFoundError:
+        raise InputError(f'--labels: {path} not found. tools/retrain.py writes it.') from None
+
+
+def _check_labels(path: str, labels: Sequence[str], graph: str, own: Sequence[str]) -> None:
+    if len(labels) != len(own):
+        raise InputError(
+            f'--labels: {path} names {len(labels)} labels, but {graph} scores {len(own)}: they are '
+            'of different runs.'
+        )
+    for line, (found, wanted) in enumerate(zip(labels, own, strict=True), 1):
+        if found != wanted:
+            raise InputError(
+                f'--labels: {path} has {found!r} in line {line}, but {graph} was trained with '
+                f'{wanted!r} there: they are of different runs.'
+            )

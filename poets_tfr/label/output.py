@@ -1,0 +1,72 @@
+"""Labels and scores as lines: the tutorial's, JSON, CSV or TSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+
+from poets_tfr.config import LabelFormat
+from poets_tfr.progress import printable
+
+UNSURE = 'unsure'
+_COLUMNS = 'path', 'rank', 'label', 'score'
+
+
+def header(output_format: LabelFormat) -> str:
+    """What stands above all pictures' lines."""
+    if output_format == 'csv':
+        return _csv([_COLUMNS])
+    return '\t'.join(_COLUMNS) + '\n' if output_format == 'tsv' else ''
+
+
+def lines(
+    path: str,
+    best_first: Sequence[tuple[str, float]],
+    output_format: LabelFormat,
+    top_k: int = 0,
+    min_score: float = 0.0,
+    with_path: bool = True,
+) -> str:
+    """One picture's labels.
+
+    Args:
+      path: of the picture.
+      best_first: (label, score) of every class.
+      output_format: json gives one object a line, csv and tsv one row for each label.
+      top_k: how many labels at most; 0: all.
+      min_score: labels below it are left out; where that leaves none, the picture is `unsure`.
+      with_path: whether the text format says which picture it is.
+    """
+    labels = [(label, score) for label, score in best_first if score >= min_score]
+    labels = labels[: top_k or None]
+    if output_format == 'json':
+        return _json(path, labels, best_first[0][1])
+    labels = labels or [(UNSURE, best_first[0][1])]
+    if output_format == 'text':
+        text = ''.join(f'{printable(label)} (score = {score:.5f})\n' for label, score in labels)
+        return f'{printable(path)}:\n{text}' if with_path else text
+    rows = [(path, rank, label, f'{score:.6g}') for rank, (label, score) in enumerate(labels, 1)]
+    if output_format == 'csv':
+        return _csv(rows)
+    # Escaped as JSON strings are: no name can add a column or a line.
+    return ''.join('\t'.join(json.dumps(str(cell))[1:-1] for cell in row) + '\n' for row in rows)
+
+
+def _json(path: str, labels: Sequence[tuple[str, float]], best_score: float) -> str:
+    """ASCII; a byte of a path that is not UTF-8 is a lone surrogate, as Python's own decoding."""
+    value = {
+        'path': path,
+        'label': labels[0][0] if labels else None,
+        'score': best_score,
+        'unsure': not labels,
+        'labels': [{'label': label, 'score': score} for label, score in labels],
+    }
+    return json.dumps(value) + '\n'
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows(rows)
+    return text.getvalue().encode('utf-8', 'backslashreplace').decode()
