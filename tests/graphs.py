@@ -146,3 +146,40 @@ def _inception_2015(seed: int) -> Any:
         x = tf.reshape(x, [1, 2048], name='pool_3/_reshape')
         tf.nn.softmax(x, name='softmax')
         return graph.as_graph_def()
+
+
+def original_graph(kind: str, seed: int = 0, classes: int = 3) -> bytes:
+    """A frozen graph as a version of the original retrain.py wrote it.
+
+    kind: where it is fed: 'input' (its MobileNets), 'Mul' (its Inception) or 'Placeholder'
+      (TensorFlow Hub's).
+    """
+    import tensorflow as tf
+
+    graph_def, bottleneck, width = {
+        'input': (_mobilenet(_Weights(seed)), 'MobilenetV1/Predictions/Reshape:0', 1001),
+        'Mul': (_inception_2015(seed), 'pool_3/_reshape:0', 2048),
+        'Placeholder': (_hub_module(seed), 'module_apply_default/hub_output:0', 64),
+    }[kind]
+    rng = np.random.default_rng(seed)
+    with tf.Graph().as_default() as graph:
+        tf.graph_util.import_graph_def(graph_def, name='')
+        features = tf.compat.v1.placeholder_with_default(
+            graph.get_tensor_by_name(bottleneck), [None, width], 'input/BottleneckInputPlaceholder'
+        )
+        weights = rng.normal(0, 1 / np.sqrt(width), (width, classes)).astype(np.float32)
+        logits = tf.add(tf.matmul(features, weights), np.zeros(classes, np.float32))
+        tf.nn.softmax(logits, name='final_result')
+        return graph.as_graph_def().SerializeToString()
+
+
+def _hub_module(seed: int) -> Any:
+    import tensorflow as tf
+
+    weights = _Weights(seed)
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, [None, 96, 96, 3], name='Placeholder')
+        kernel = weights.kernel('module/conv', [3, 3, 3, 64], fan_in=9)
+        x = tf.nn.relu(tf.nn.conv2d(x, kernel, 4, 'SAME') - 0.3)
+        tf.reduce_mean(x, [1, 2], name='module_apply_default/hub_output')
+        return graph.as_graph_def()

@@ -1,4 +1,4 @@
-"""Labels pictures with what retrain.py made: the graph, a SavedModel folder, a TFLite or Keras file.
+"""Labels pictures with what retrain.py made: a graph, a SavedModel, a TFLite or a Keras file.
 
 python tools/label_image.py PICTURE|FOLDER|'PATTERN'|- ...   (-: a list on standard input)
 """

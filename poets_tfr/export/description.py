@@ -46,7 +46,7 @@ class Description:
             value = json.loads(text)
             if value.pop('format') != FORMAT:
                 raise ValueError(f'not {FORMAT}')
-            preprocessing = Preprocessing(**value.pop('preprocessing'))
+            preprocessing = Preprocessing.from_json(value.pop('preprocessing'))
             labels = tuple(value.pop('labels'))
             return cls(labels=labels, preprocessing=preprocessing, **value)
         except (ValueError, KeyError, TypeError, AttributeError) as error:

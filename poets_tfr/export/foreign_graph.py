@@ -12,6 +12,7 @@ from typing import Any
 
 from poets_tfr.config import InputError
 from poets_tfr.pictures import preprocess
+from poets_tfr.pictures.preprocess import PerChannel
 
 log = logging.getLogger('poets_tfr')
 
@@ -26,8 +27,8 @@ class Feeding:
     output_layer: str | None = None
     input_height: int | None = None
     input_width: int | None = None
-    input_mean: float | None = None
-    input_std: float | None = None
+    input_mean: PerChannel | None = None
+    input_std: PerChannel | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,13 +91,13 @@ class ForeignGraph:
 
     def _prepare(self, contents: Any) -> Any:
         """float32 [1, height, width, 3] as the input wants it."""
-        import tensorflow as tf
 
         feeding = self._feeding
         name = self._input.op.name
         known = next((each for each in _KNOWN if each.node == name), None)
-        mean = feeding.input_mean if feeding.input_mean is not None else known and known.mean
-        std = feeding.input_std if feeding.input_std is not None else known and known.std
+        mean, std = feeding.input_mean, feeding.input_std
+        if known:
+            mean, std = (known.mean if mean is None else mean), (known.std if std is None else std)
         if mean is None or std is None:
             raise InputError(
                 f'--graph: {self._path} does not say in which range {name!r} wants its pictures: '
@@ -109,13 +110,12 @@ class ForeignGraph:
         if known and (feeding.input_mean is None or feeding.input_std is None):
             log.warning(
                 'NOTE: %s does not say how it wants its pictures. Taken, as for %s: %d x %d, '
-                '(pixel - %g) / %g. --input_height, --input_width, --input_mean and --input_std '
+                '(pixel - %s) / %s. --input_height, --input_width, --input_mean and --input_std '
                 'change it.',
                 self._path, known.origin, height, width, mean, std,
             )  # fmt: skip
         pixels = preprocess.decode(contents)[None]
-        resized = tf.raw_ops.ResizeBilinear(images=pixels, size=[height, width])
-        return (resized - mean) * (1.0 / std)
+        return preprocess.normalise(preprocess.resize(pixels, height, width), mean, std)
 
     def _side(self, name: str, axis: int, given: int | None, known: _Known | None) -> int:
         shape = self._input.shape

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
+
+PerChannel: TypeAlias = float | tuple[float, float, float]
 
 _DECODED_AT_ONCE = 32
 VERSION = 1  # raised when the same picture gives other pixels: cached features are keyed by it
@@ -18,8 +20,8 @@ class Preprocessing:
     """
 
     size: int
-    mean: float | tuple[float, float, float]
-    std: float | tuple[float, float, float]
+    mean: PerChannel
+    std: PerChannel
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Preprocessing:
@@ -47,15 +49,21 @@ def resize_and_normalise(pixels: Any, preprocessing: Preprocessing) -> Any:
     The original retrain.py's arithmetic: the picture is squashed to a square by TensorFlow 1's
     bilinear rule (no antialias, no half-pixel centres), then `(x - mean) * (1 / std)`.
     """
+    resized = resize(pixels, preprocessing.size, preprocessing.size)
+    return normalise(resized, preprocessing.mean, preprocessing.std)
+
+
+def resize(pixels: Any, height: int, width: int) -> Any:
     import tensorflow as tf
 
-    size = [preprocessing.size, preprocessing.size]
-    resized = tf.raw_ops.ResizeBilinear(
-        images=pixels, size=size, align_corners=False, half_pixel_centers=False
+    return tf.raw_ops.ResizeBilinear(
+        images=pixels, size=[height, width], align_corners=False, half_pixel_centers=False
     )
-    std = preprocessing.std
+
+
+def normalise(pixels: Any, mean: PerChannel, std: PerChannel) -> Any:
     scale = tuple(1.0 / each for each in std) if isinstance(std, tuple) else 1.0 / std
-    return (resized - preprocessing.mean) * scale
+    return (pixels - mean) * scale
 
 
 def from_encoded(encoded: Any, preprocessing: Preprocessing) -> Any:

@@ -34,32 +34,49 @@ def pngs() -> list[bytes]:
 
 @pytest.fixture(scope='module')
 def wanted(trained: tuple[Places, Ended], pngs: list[bytes]) -> np.ndarray:
-    labeller = Labeller(str(trained[0].graph), str(trained[0].labels))
+    labeller = Labeller(str(trained[0].graph))
     return np.stack([labeller.scores(content) for content in pngs])
 
 
 @pytest.fixture(scope='module')
 def loaded(trained: tuple[Places, Ended]) -> Any:
-    return tf.saved_model.load(str(trained[0].root / 'saved_model'))
+    return tf.saved_model.load(str(trained[0].root / 'saved_model/1'))
+
+
+def check(outputs: dict[str, Any], wanted: np.ndarray) -> None:
+    found = {name: value.numpy() for name, value in outputs.items()}
+    assert sorted(found) == ['classes', 'prediction', 'scores']
+    np.testing.assert_allclose(found['prediction'], wanted, atol=1e-4)
+    order = np.argsort(-wanted, axis=1)
+    np.testing.assert_allclose(found['scores'], np.take_along_axis(wanted, order, 1), atol=1e-4)
+    names = [[colours.LABELS[i].encode() for i in row] for row in order]
+    assert found['classes'].tolist() == names
 
 
 def test_pictures_between_0_and_1(loaded: Any, pngs: list[bytes], wanted: np.ndarray) -> None:
     pixels = np.stack([np.asarray(Image.open(io.BytesIO(content))) for content in pngs])
     images = tf.constant(pixels / 255, tf.float32)
-    found = loaded.signatures['serving_default'](image=images)
-    assert list(found) == ['prediction']
-    np.testing.assert_allclose(found['prediction'].numpy(), wanted, atol=1e-4)
+    check(loaded.signatures['serving_default'](image=images), wanted)
 
 
 def test_encoded_pictures(loaded: Any, pngs: list[bytes], wanted: np.ndarray) -> None:
     small = colours.encoded(np.zeros((5, 7, 3), np.uint8), 'JPEG')  # sizes may differ in a batch
-    found = loaded.signatures['encoded'](contents=tf.constant([*pngs, small]))['prediction']
-    np.testing.assert_allclose(found.numpy()[:-1], wanted, atol=1e-4)
-    assert found.shape == (4, 3)
+    found = loaded.signatures['encoded'](contents=tf.constant([*pngs, small]))
+    check({name: value[:-1] for name, value in found.items()}, wanted)
+    assert found['prediction'].shape == (4, 3)
+
+
+def test_label_image_takes_the_folder(
+    trained: tuple[Places, Ended], pngs: list[bytes], wanted: np.ndarray
+) -> None:
+    for folder in 'saved_model', 'saved_model/1':
+        labeller = Labeller(str(trained[0].root / folder))
+        assert labeller.labels == colours.LABELS
+        np.testing.assert_allclose(labeller.scores_of_stored(pngs), wanted, atol=1e-4)
 
 
 def test_it_carries_its_labels(trained: tuple[Places, Ended]) -> None:
-    (labels,) = (trained[0].root / 'saved_model/assets').iterdir()
+    (labels,) = (trained[0].root / 'saved_model/1/assets').iterdir()
     assert labels.name == 'labels.txt'
     assert labels.read_bytes() == trained[0].labels.read_bytes()
 
@@ -74,18 +91,24 @@ def head(scale: float) -> Head:
     return Head(tf.constant(rng.normal(0, scale, (1001, 2)), tf.float32), tf.zeros(2))
 
 
-def test_its_own_folder_is_replaced(backbone: Backbone, tmp_path: Path, pngs: list[bytes]) -> None:
-    def score() -> np.ndarray:
-        model = tf.saved_model.load(str(tmp_path / 'model'))
-        return model.signatures['encoded'](contents=tf.constant(pngs))['prediction'].numpy()
+def test_each_model_is_a_version(backbone: Backbone, tmp_path: Path, pngs: list[bytes]) -> None:
+    """TensorFlow Serving loads the highest number; the models before it stay as they are."""
+
+    def score(folder: str) -> np.ndarray:
+        return Labeller(str(tmp_path / folder)).scores_of_stored(pngs)
 
     (tmp_path / 'model').mkdir()  # an empty one is free
-    saved_model.save(f'{tmp_path}/model/', backbone, head(0.01), ['a', 'b'])
-    first = score()
-    saved_model.save(f'{tmp_path}/model', backbone, head(0.1), ['a', 'b'])
-    assert abs(score() - first).max() > 0.05
-    assert [path.name for path in tmp_path.iterdir()] == ['model'], 'no work folder is left'
-    assert (tmp_path / 'model').stat().st_mode & 0o555 == 0o555, 'servers of other users read it'
+    labels = ['a', 'b']
+    first = saved_model.save(f'{tmp_path}/model/', backbone, head(0.01), labels)
+    assert first == f'{tmp_path}/model/1'
+    assert saved_model.save(f'{tmp_path}/model', backbone, head(0.01), labels) == first
+    before = score('model')
+    assert saved_model.save(f'{tmp_path}/model', backbone, head(0.1), labels).endswith('/2')
+    assert abs(score('model') - before).max() > 0.05
+    np.testing.assert_array_equal(score('model/1'), before)
+    assert saved_model.save(f'{tmp_path}/model', backbone, head(0.1), ['a', 'c']).endswith('/3')
+    assert sorted(path.name for path in (tmp_path / 'model').iterdir()) == ['1', '2', '3']
+    assert (tmp_path / 'model/1').stat().st_mode & 0o555 == 0o555, 'servers of other users read it'
 
 
 def test_a_foreign_folder_is_refused(backbone: Backbone, tmp_path: Path) -> None:

@@ -57,10 +57,10 @@ def test_several_pictures_of_which_one_is_bad(
     assert ended.err.startswith(f'label_image.py: error: {pictures[1]}: ')
     assert ended.err.splitlines()[1:] == ['1 of 3 pictures could not be labelled.']
     lines = ended.out.splitlines()
-    assert [lines[0], lines[4], lines[5]] == [f'{picture}:' for picture in pictures]
+    assert [lines[0], lines[4]] == [f'{pictures[0]}:', f'{pictures[2]}:']
     assert list(scores(lines[1:4]))[0] == 'green grass'
-    assert list(scores(lines[6:9]))[0] == 'bluebells'
-    assert len(lines) == 9
+    assert list(scores(lines[5:8]))[0] == 'bluebells'
+    assert len(lines) == 8
 
 
 def test_flags_may_come_last(trained: tuple[Places, Ended], pictures: list[Path]) -> None:
@@ -182,7 +182,8 @@ def test_many_pictures_keep_their_order(
 ) -> None:
     """More than one batch, and a damaged file in the middle of one."""
     damaged = tmp_path / 'm.jpg'
-    damaged.write_bytes(next(colours_dir.rglob('*.jpg')).read_bytes()[:300])
+    whole = next(colours_dir.rglob('*.jpg')).read_bytes()
+    damaged.write_bytes(whole[:-100])
     paths = sorted(colours_dir.rglob('*.*g'))
     ended = label(trained, *paths[:40], damaged, *paths[40:], '--format=json', '--top_k=1')
     assert ended.status == 1
@@ -265,7 +266,7 @@ def test_the_tutorials_flags_do_no_harm_to_a_graph_that_knows_better(
     warned = ended.err.splitlines()
     assert [line.split(' is not used')[0] for line in warned] == [
         'WARNING: --input_height=299',
-        'WARNING: --input_mean=0',
+        'WARNING: --input_mean=0.0',
     ]
 
 
