@@ -23,6 +23,24 @@ LabelFormat = Literal['text', 'json', 'csv', 'tsv']
 MOBILENET = re.compile(r'mobilenet_(1\.0|0\.75|0\.50|0\.25)_(224|192|160|128)(_quantized)?')
 INCEPTION_V3 = 'inception_v3'
 INCEPTION_2015 = 'inception_2015_12_05'
+# The models of keras.applications, by Keras's names; a number behind one is its width (`alpha`).
+KERAS_APPLICATIONS = tuple(
+    """
+    ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge
+    DenseNet121 DenseNet169 DenseNet201
+    EfficientNetB0 EfficientNetB1 EfficientNetB2 EfficientNetB3
+    EfficientNetB4 EfficientNetB5 EfficientNetB6 EfficientNetB7
+    EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2B2 EfficientNetV2B3
+    EfficientNetV2S EfficientNetV2M EfficientNetV2L
+    InceptionResNetV2 InceptionV3
+    MobileNet MobileNet_0.75 MobileNet_0.5 MobileNet_0.25
+    MobileNetV2 MobileNetV2_1.4 MobileNetV2_1.3 MobileNetV2_0.75 MobileNetV2_0.5 MobileNetV2_0.35
+    MobileNetV3Large MobileNetV3Large_0.75 MobileNetV3Small MobileNetV3Small_0.75
+    NASNetLarge NASNetMobile
+    ResNet50 ResNet101 ResNet152 ResNet50V2 ResNet101V2 ResNet152V2
+    VGG16 VGG19 Xception
+    """.split()
+)
 
 
 class InputError(Exception):
@@ -119,27 +137,33 @@ class BackboneConfig:
     features_in_memory: OnOff = 'on'
 
     def __post_init__(self) -> None:
-        known = self.architecture in (INCEPTION_V3, INCEPTION_2015)
+        known = self.architecture in (INCEPTION_V3, INCEPTION_2015, *KERAS_APPLICATIONS)
         if not known and not MOBILENET.fullmatch(self.architecture):
             raise InputError(
                 f'--architecture={self.architecture!r} is not known: {INCEPTION_V3}, '
-                f'{INCEPTION_2015}, or '
-                'mobilenet_<1.0|0.75|0.50|0.25>_<224|192|160|128>[_quantized].'
+                f'{INCEPTION_2015}, mobilenet_<1.0|0.75|0.50|0.25>_<224|192|160|128>[_quantized], '
+                f'or one of {", ".join(KERAS_APPLICATIONS)}.'
             )
-        if self.weights != 'imagenet' and (self.tfhub_module or self.architecture != INCEPTION_V3):
+        if self.weights != 'imagenet' and not self.is_keras:
             raise InputError(
-                f'--weights={self.weights!r} goes with --architecture={INCEPTION_V3} only: the '
-                'other backbones bring their own weights.'
+                f'--weights={self.weights!r} goes with {INCEPTION_V3} and the models of '
+                'keras.applications only: the other backbones bring their own weights.'
             )
         _require_one_of(self, 'xla', get_args(Xla))
         _require_one_of(self, 'features_in_memory', get_args(OnOff))
         _require(self, 'feature_batch_size', 'at least 1', self.feature_batch_size >= 1)
-        _require(self, 'image_size', '0 (what the module states) or more', self.image_size >= 0)
-        if self.image_size and not self.tfhub_module:
+        _require(self, 'image_size', '0 (the size of its own) or more', self.image_size >= 0)
+        if self.image_size and not (self.tfhub_module or self.is_keras):
             raise InputError(
-                f'--image_size={self.image_size} goes with --tfhub_module only: '
-                f'{self.architecture} has a size of its own.'
+                f'--image_size={self.image_size} does not go with {self.architecture}, which has a '
+                'fixed size: it is for --tfhub_module and the models of keras.applications.'
             )
+
+    @property
+    def is_keras(self) -> bool:
+        """Whether it is built by Keras, from weights that may be imagenet, random or a file."""
+        keras = INCEPTION_V3, *KERAS_APPLICATIONS
+        return not self.tfhub_module and self.architecture in keras
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

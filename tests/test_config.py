@@ -40,7 +40,7 @@ REFUSED: list[tuple[type, dict[str, Any]]] = [
     (BackboneConfig, {'feature_batch_size': 0}),
     (BackboneConfig, {'features_in_memory': 'no'}),
     (BackboneConfig, {'image_size': -1, 'tfhub_module': 'm'}),
-    (BackboneConfig, {'image_size': 224}),
+    (BackboneConfig, {'image_size': 224, 'architecture': 'mobilenet_1.0_224'}),
     (BackboneConfig, {'weights': 'random', 'architecture': 'mobilenet_1.0_224'}),
     (BackboneConfig, {'weights': 'random', 'tfhub_module': 'm'}),
     (HeadConfig, {'how_many_training_steps': -1}),

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from absl import flags
 
 from poets_tfr.config import (
+    KERAS_APPLICATIONS,
     BackboneConfig,
     ConversionConfig,
     HeadConfig,
@@ -58,12 +59,19 @@ _CONVERSION = {
 }
 _BACKBONE = {
     'architecture': (
-        'Which network makes the features: inception_v3, inception_2015_12_05 or '
-        'mobilenet_<1.0|0.75|0.50|0.25>_<224|192|160|128>[_quantized].'
+        'Which network makes the features: inception_v3, inception_2015_12_05, '
+        'mobilenet_<1.0|0.75|0.50|0.25>_<224|192|160|128>[_quantized], or a model of '
+        f'keras.applications: {", ".join(KERAS_APPLICATIONS)}.'
     ),
     'tfhub_module': 'A TF2 SavedModel, a folder or a URL, to use instead of --architecture.',
-    'image_size': 'Picture height and width for a --tfhub_module that does not state it.',
-    'weights': 'For inception_v3: imagenet, random (untrained, for demonstrations) or a file.',
+    'image_size': (
+        'Picture height and width, instead of what a keras.applications model has by default, or '
+        'for a --tfhub_module that does not state it.'
+    ),
+    'weights': (
+        'For inception_v3 and keras.applications: imagenet, random (untrained, for demonstrations) '
+        'or a weights file.'
+    ),
     'model_dir': 'Where downloaded weights are kept.',
     'xla': 'Compile the network with XLA; auto: on a GPU only, where it pays.',
     'feature_batch_size': 'How many pictures go through the network at a time.',

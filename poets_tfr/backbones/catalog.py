@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from poets_tfr.backbones.applications import APPLICATIONS
 from poets_tfr.config import INCEPTION_2015, INCEPTION_V3, MOBILENET, InputError
 from poets_tfr.downloads import Download
 from poets_tfr.pictures.preprocess import Preprocessing
@@ -33,10 +34,16 @@ class FrozenGraphSource:
 
 @dataclasses.dataclass(frozen=True)
 class KerasSource:
-    """A keras.applications model without its top, pooled, and its ImageNet weights."""
+    """A keras.applications model without its top, pooled, and its ImageNet weights.
+
+    alpha: the width that its function takes, for those that come in several.
+    reads_bgr: whether it wants blue before green before red.
+    """
 
     application: str
     imagenet_weights: Download
+    alpha: float | None = None
+    reads_bgr: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,16 +56,15 @@ class BackboneSpec:
     source: FrozenGraphSource | KerasSource
 
 
-def backbone_spec(architecture: str) -> BackboneSpec:
-    """The spec of a name that BackboneConfig accepts."""
+def backbone_spec(architecture: str, image_size: int = 0) -> BackboneSpec:
+    """The spec of a name that BackboneConfig accepts.
+
+    image_size: height and width instead of the default, for a model of keras.applications.
+    """
     if architecture == INCEPTION_V3:
-        weights = Download(
-            'https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/'
-            'inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5',
-            'md5:bcbd6486424b2319ff4ef7d526e38f63',  # from keras/src/applications/inception_v3.py
-        )
-        keras_range = Preprocessing(size=299, mean=127.5, std=127.5)
-        return BackboneSpec(architecture, keras_range, 2048, KerasSource('InceptionV3', weights))
+        return _keras_spec(architecture, 'InceptionV3', image_size)
+    if architecture in APPLICATIONS:
+        return _keras_spec(architecture, architecture, image_size)
     if architecture == INCEPTION_2015:
         source = FrozenGraphSource(
             download=Download(f'{_MODELS}/image/imagenet/inception-2015-12-05.tgz'),
@@ -79,3 +85,19 @@ def backbone_spec(architecture: str) -> BackboneSpec:
         )
         return BackboneSpec(architecture, Preprocessing(int(size), 127.5, 127.5), 1001, source)
     raise InputError(f'--architecture={architecture!r} is not known.')
+
+
+def _keras_spec(name: str, key: str, image_size: int) -> BackboneSpec:
+    row = APPLICATIONS[key]
+    size = image_size or row.size
+    if size < row.smallest:
+        raise InputError(f'--image_size={size}: {name} takes pictures of {row.smallest} or more.')
+    application, _, alpha = key.partition('_')
+    source = KerasSource(
+        application=application,
+        imagenet_weights=row.download(size),
+        alpha=float(alpha) if alpha else None,
+        reads_bgr=row.pixels.reads_bgr,
+    )
+    preprocessing = Preprocessing(size, row.pixels.mean, row.pixels.std)
+    return BackboneSpec(name, preprocessing, row.feature_width, source)

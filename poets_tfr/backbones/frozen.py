@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from poets_tfr import downloads, files, progress
-from poets_tfr.backbones import random_weights
+from poets_tfr.backbones import keras_models, random_weights
 from poets_tfr.backbones.catalog import (
     BackboneSpec,
     FrozenGraphSource,
@@ -61,7 +61,7 @@ def check_available(config: BackboneConfig) -> None:
     if config.tfhub_module:
         _module_dir(config)
         return
-    source = backbone_spec(config.architecture).source
+    source = backbone_spec(config.architecture, config.image_size).source
     if isinstance(source, FrozenGraphSource):
         downloads.fetch(source.download, config.model_dir)
     elif config.weights == 'imagenet':
@@ -76,7 +76,7 @@ def load(config: BackboneConfig) -> Backbone:
     """Raises InputError when the weights cannot be had, or are of another network."""
     if config.tfhub_module:
         return _load_saved_model(config)
-    spec = backbone_spec(config.architecture)
+    spec = backbone_spec(config.architecture, config.image_size)
     if isinstance(spec.source, FrozenGraphSource):
         return _load_frozen_graph(spec, spec.source, config)
     return _load_keras(spec, spec.source, config)
@@ -128,32 +128,49 @@ def _load_keras(spec: BackboneSpec, source: KerasSource, config: BackboneConfig)
     """Building and freezing the model takes as long as a whole later run: the result is kept."""
     import tensorflow as tf
 
-    path = ''
     if config.weights == 'random':
         log.info(
             'Weights: random. This network is untrained: it shows that everything works, not how '
             'good a classifier can be.'
         )
-        digest = _digest(f'random weights {random_weights.VERSION}'.encode())
-    else:
-        is_file = config.weights != 'imagenet'
-        path = (
-            config.weights
-            if is_file
-            else downloads.fetch(source.imagenet_weights, config.model_dir)
-        )
-        digest = files.sha256_of(path)
-    key = _digest(f'{digest} {tf.__version__} {tf.keras.__version__}'.encode())[:16]
+    path = _weights_path(source, config)
+    digest = (
+        files.sha256_of(path)
+        if path
+        else _digest(f'random weights {random_weights.VERSION}'.encode())
+    )
+    made_with = f'{digest} {spec.preprocessing.size} {tf.__version__} {tf.keras.__version__}'
+    name = f'{spec.name}-{_digest(made_with.encode())[:16]}'
     kept = files.join(config.model_dir, 'frozen')
-    content = _kept_graph(kept, f'{spec.name}-{key}')
-    if content is None:
-        with progress.stage(f'Building {spec.name}'):
-            concrete = _build_keras(spec, source, path)
-            content = _freeze(concrete).SerializeToString(deterministic=True)
-        files.write_bytes(
-            files.join(kept, f'{spec.name}-{key}-{_digest(content)[:16]}.pb'), content
-        )
-    graph_def = tf.compat.v1.GraphDef.FromString(content)
+    content = _kept_graph(kept, name)
+    if content is not None:
+        return _of_frozen_model(tf.compat.v1.GraphDef.FromString(content), spec, digest)
+    with progress.stage(f'Building {spec.name}'):
+        model = keras_models.build(spec, source, path, config.weights == 'imagenet')
+        backbone = freeze_model(model, spec, source, digest)
+    content = backbone.graph_def.SerializeToString(deterministic=True)
+    files.write_bytes(files.join(kept, f'{name}-{_digest(content)[:16]}.pb'), content)
+    return backbone
+
+
+def build_keras(config: BackboneConfig) -> tuple[Any, BackboneSpec, KerasSource]:
+    """The Keras model of which `load` gives the frozen form, for training it further."""
+    spec = backbone_spec(config.architecture, config.image_size)
+    assert isinstance(spec.source, KerasSource), 'BackboneConfig.is_keras says so'
+    path = _weights_path(spec.source, config)
+    model = keras_models.build(spec, spec.source, path, config.weights == 'imagenet')
+    return model, spec, spec.source
+
+
+def freeze_model(model: Any, spec: BackboneSpec, source: KerasSource, digest: str) -> Backbone:
+    """A Keras model, as it is now, as a backbone; digest: hex, of its weights."""
+    concrete = _trace(
+        lambda pictures: keras_models.features(model, source, pictures), spec.preprocessing.size
+    )
+    return _of_frozen_model(_freeze(concrete), spec, digest)
+
+
+def _of_frozen_model(graph_def: Any, spec: BackboneSpec, digest: str) -> Backbone:
     return Backbone(
         name=spec.name,
         preprocessing=spec.preprocessing,
@@ -163,6 +180,13 @@ def _load_keras(spec: BackboneSpec, source: KerasSource, config: BackboneConfig)
         feature_tensor=_FROZEN_FEATURES,
         digest=digest,
     )
+
+
+def _weights_path(source: KerasSource, config: BackboneConfig) -> str:
+    """'' for random weights."""
+    if config.weights == 'imagenet':
+        return downloads.fetch(source.imagenet_weights, config.model_dir)
+    return '' if config.weights == 'random' else config.weights
 
 
 def _kept_graph(directory: str, name: str) -> bytes | None:
@@ -175,32 +199,6 @@ def _kept_graph(directory: str, name: str) -> bytes | None:
             log.warning('%s is damaged: it is made anew.', files.join(directory, file))
             files.remove(files.join(directory, file))
     return None
-
-
-def _build_keras(spec: BackboneSpec, source: KerasSource, weights_path: str) -> Any:
-    """The model as a traced function of pictures; with random weights where no path is given."""
-    import tensorflow as tf
-
-    size = spec.preprocessing.size
-    tf.keras.backend.clear_session()  # so that layer names, and the graph's bytes, repeat
-    model = getattr(tf.keras.applications, source.application)(
-        include_top=False, weights=None, pooling='avg', input_shape=(size, size, 3)
-    )
-    if weights_path:
-        _load_keras_weights(model, weights_path)
-    else:
-        random_weights.seed_inception_weights(model)
-    return _trace(lambda pictures: model(pictures, training=False), size)
-
-
-def _load_keras_weights(model: Any, path: str) -> None:
-    try:
-        model.load_weights(path)
-    except Exception as error:  # Keras, h5py and zipfile each raise their own
-        reason = str(error).split('\n')[0]
-        raise InputError(
-            f'--weights={path}: not weights of {model.name} without its top layer ({reason}).'
-        ) from None
 
 
 def _load_saved_model(config: BackboneConfig) -> Backbone:

@@ -1,0 +1,81 @@
+"""The models of keras.applications, alive: built by Keras and given their weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from poets_tfr.backbones import random_weights
+from poets_tfr.backbones.catalog import BackboneSpec, KerasSource
+from poets_tfr.config import InputError
+
+# The standard deviations that EfficientNet's pictures are divided by, in Keras's source as here.
+_IMAGENET_STD = 0.229, 0.224, 0.225
+
+
+def build(spec: BackboneSpec, source: KerasSource, weights_path: str, published: bool) -> Any:
+    """A Keras model: float32 [n, size, size, 3] -> [n, feature_width], pooled.
+
+    Args:
+      spec: of the backbone that the model is to be.
+      source: the spec's.
+      weights_path: a weights file of Keras's (.h5 or .weights.h5); '': seeded random weights.
+      published: whether it is Keras's own ImageNet file.
+
+    Raises:
+      InputError: the weights are of another network, or the size does not suit it.
+    """
+    import tensorflow as tf
+
+    size = spec.preprocessing.size
+    tf.keras.backend.clear_session()  # so that layer names, and the graph's bytes, repeat
+    if not weights_path:
+        tf.keras.utils.set_random_seed(0)
+    width = {} if source.alpha is None else {'alpha': source.alpha}
+    try:
+        model = getattr(tf.keras.applications, source.application)(
+            include_top=False, weights=None, pooling='avg', input_shape=(size, size, 3), **width
+        )
+    except ValueError as error:
+        raise InputError(
+            f'--image_size={size} does not suit {spec.name}: {str(error).splitlines()[0]}'
+        ) from None
+    if weights_path:
+        _load_weights(model, weights_path)
+        if published and source.application.startswith('EfficientNetB'):
+            _divide_by_root_std(model)
+    elif source.application == 'InceptionV3':
+        random_weights.seed_inception_weights(model)
+    else:
+        random_weights.calibrate_norms(model, spec.preprocessing)
+    return model
+
+
+def features(model: Any, source: KerasSource, pictures: Any) -> Any:
+    """What the model, in inference mode, makes of pictures whose channels are red, green, blue."""
+    import tensorflow as tf
+
+    return model(tf.reverse(pictures, [-1]) if source.reads_bgr else pictures, training=False)
+
+
+def _load_weights(model: Any, path: str) -> None:
+    try:
+        model.load_weights(path)
+    except Exception as error:  # Keras, h5py and zipfile each raise their own
+        reason = str(error).split('\n')[0]
+        raise InputError(
+            f'--weights={path}: not weights of {model.name} without its top layer ({reason}).'
+        ) from None
+
+
+def _divide_by_root_std(model: Any) -> None:
+    """What Keras adds to an EfficientNet for its own ImageNet weights, as part of a layer it has.
+
+    Those were trained on pictures divided by the variance; Keras's layer divides by its root, and
+    with weights='imagenet' a further layer by the other root.
+    """
+    import tensorflow as tf
+
+    (layer,) = (x for x in model.layers if isinstance(x, tf.keras.layers.Normalization))
+    mean, variance, count = layer.get_weights()
+    layer.set_weights([mean, variance * _IMAGENET_STD, count])
+    layer.finalize_state()
