@@ -19,6 +19,10 @@ Xla = Literal['auto', 'on', 'off']
 OnBadImage = Literal['skip', 'fail']
 OnOff = Literal['on', 'off']
 LabelFormat = Literal['text', 'json', 'csv', 'tsv']
+Optimizer = Literal['sgd', 'momentum', 'adam', 'lbfgs']
+LearningRateSchedule = Literal['constant', 'cosine']
+ClassWeights = Literal['none', 'auto']
+HeadSearch = Literal['none', 'auto']
 
 MOBILENET = re.compile(r'mobilenet_(1\.0|0\.75|0\.50|0\.25)_(224|192|160|128)(_quantized)?')
 INCEPTION_V3 = 'inception_v3'
@@ -178,6 +182,13 @@ class HeadConfig:
     test_batch_size: int = -1
     sampling: Sampling = 'class_uniform'
     seed: int = 0
+    optimizer: Optimizer = 'sgd'
+    learning_rate_schedule: LearningRateSchedule = 'constant'
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    class_weights: ClassWeights = 'none'
+    standardize_features: bool = False
+    early_stopping_patience: int = 0
 
     def __post_init__(self) -> None:
         steps = self.how_many_training_steps
@@ -190,6 +201,35 @@ class HeadConfig:
             _require(self, field, 'at least 1, or -1 for the whole split', size >= 1 or size == -1)
         _require_one_of(self, 'sampling', get_args(Sampling))
         _require(self, 'seed', '0 to 2147483647', 0 <= self.seed <= 2**31 - 1)
+        _require_one_of(self, 'optimizer', get_args(Optimizer))
+        _require_one_of(self, 'learning_rate_schedule', get_args(LearningRateSchedule))
+        decay = self.weight_decay
+        _require(self, 'weight_decay', 'a finite number, 0 or more', 0 <= decay < math.inf)
+        _require(self, 'label_smoothing', '0 to below 1', 0 <= self.label_smoothing < 1)
+        _require_one_of(self, 'class_weights', get_args(ClassWeights))
+        patience = self.early_stopping_patience
+        _require(self, 'early_stopping_patience', '0 (never) or more', patience >= 0)
+        self._check_lbfgs()
+        self._check_class_weights()
+
+    def _check_lbfgs(self) -> None:
+        if self.optimizer != 'lbfgs':
+            return
+        for name in 'learning_rate', 'learning_rate_schedule', 'train_batch_size':
+            value = getattr(self, name)
+            if value not in (getattr(HeadConfig, name), -1):
+                raise InputError(
+                    f'--optimizer=lbfgs takes the whole training split and finds the length of '
+                    f'each step itself: leave --{name}={value} out.'
+                )
+
+    def _check_class_weights(self) -> None:
+        whole = self.optimizer == 'lbfgs' or self.train_batch_size == -1
+        if self.class_weights == 'auto' and self.sampling == 'class_uniform' and not whole:
+            raise InputError(
+                '--class_weights=auto goes with --sampling=natural: class_uniform draws each class '
+                'as often already.'
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

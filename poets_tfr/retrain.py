@@ -13,7 +13,7 @@ import numpy as np
 from poets_tfr import features, files, progress
 from poets_tfr.backbones import frozen
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.config import ConversionConfig, InputError, OutputConfig, RetrainConfig
+from poets_tfr.config import ConversionConfig, HeadConfig, InputError, OutputConfig, RetrainConfig
 from poets_tfr.export import frozen_graph, saved_model
 from poets_tfr.export.frozen_graph import FrozenGraph
 from poets_tfr.features import SplitFeatures
@@ -22,11 +22,10 @@ from poets_tfr.records import writing
 from poets_tfr.records.image_dir import Listing, list_image_dir
 from poets_tfr.records.manifest import Manifest
 from poets_tfr.reporting.summaries import Summaries
-from poets_tfr.training import head as heads
-from poets_tfr.training import loop
+from poets_tfr.training.early_stopping import Best
 from poets_tfr.training.evaluation import Predictions, predict
 from poets_tfr.training.head import Head
-from poets_tfr.training.loop import Evaluation, Measurements
+from poets_tfr.training.loop import Evaluation, Measurements, State, Training
 
 log = logging.getLogger('poets_tfr')
 
@@ -114,19 +113,33 @@ def _trial_export(backbone: Backbone, manifest: Manifest, output: OutputConfig) 
 
 
 def _train(config: RetrainConfig, splits: dict[str, SplitFeatures], graph: FrozenGraph) -> Head:
-    classes = len(graph.description.labels)
     frequency = config.output.intermediate_store_frequency
-    width = splits['train'].features.shape[1]
-    head = heads.init(width, classes, config.head.seed)
+    training = Training(splits, len(graph.description.labels), config.head)
+    state = training.start()
     with Summaries(config.output.summaries_dir) as summaries:
-        for measured in loop.train(splits, classes, config.head, pause_every=frequency):
+        for measured in training.run(state, pause_every=frequency):
             for evaluation in measured.evaluations:
                 _log_evaluation(evaluation)
             summaries.add(measured)
             if frequency:
                 _store_intermediate(measured, frequency, config.output, graph)
-            head = measured.head
-    return head
+            state = measured.state
+    _log_end(state, config.head)
+    return training.trained(state)
+
+
+def _log_end(state: State, config: HeadConfig) -> None:
+    """Why it ended before the last step, and which head is kept, where that is not the last one."""
+    steps = int(state.step)
+    if isinstance(state.best, Best):
+        best = state.best
+        accuracy, entropy = float(best.scores.accuracy), float(best.scores.cross_entropy)
+        log.info(
+            'Best head: of step %d: validation accuracy %.1f%%, cross entropy %f.',
+            int(best.step), accuracy * 100, entropy,
+        )  # fmt: skip
+    if steps < config.how_many_training_steps:
+        log.info('Stopped after %d steps: no further step would help.', steps)
 
 
 def _log_evaluation(evaluation: Evaluation) -> None:

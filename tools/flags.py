@@ -93,6 +93,28 @@ _HEAD = {
         'How pictures are drawn: class_uniform (each class as often) or natural (each picture).'
     ),
     'seed': 'The same seed gives the same result, to the bit, on one machine.',
+    'optimizer': (
+        "sgd (plain, the original's), momentum (0.9), adam, or lbfgs: the whole training set in "
+        'each step, until it has converged.'
+    ),
+    'learning_rate_schedule': 'constant, or cosine: from learning_rate down to 0 at the end.',
+    'weight_decay': (
+        'Half of this, times the sum of the squared weights, is added to the loss; with adam the '
+        'decay is decoupled (AdamW).'
+    ),
+    'label_smoothing': 'How much of each label is spread evenly over all classes.',
+    'class_weights': (
+        'auto: the pictures of rare classes weigh more, so that all classes weigh alike; for '
+        '--sampling=natural, whole batches and lbfgs.'
+    ),
+    'standardize_features': (
+        'Train on features of mean 0 and deviation 1, by the training set; the exported model is '
+        'of the usual form.'
+    ),
+    'early_stopping_patience': (
+        'Stop after so many evaluations without a better one on the whole validation set, and keep '
+        'the best head; 0: never.'
+    ),
 }
 _OUTPUT = {
     'bottleneck_dir': 'Where computed features are kept for the next run.',

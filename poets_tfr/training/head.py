@@ -40,22 +40,11 @@ def logits(head: Head, features: Any) -> Any:
 
 def evaluate(head: Head, features: Any, labels: Any) -> Scores:
     """Scores of a batch; labels are int32 [n], 0-based."""
-    return _scores(logits(head, features), labels)
+    return scores_of(logits(head, features), labels)
 
 
-def step(head: Head, features: Any, labels: Any, learning_rate: float) -> tuple[Head, Scores]:
-    """One step of plain SGD on the mean softmax cross entropy; the scores are those before it."""
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(head)
-        scores = _scores(logits(head, features), labels)
-    gradients = tape.gradient(scores.cross_entropy, head)
-    updated = [value - learning_rate * slope for value, slope in zip(head, gradients, strict=True)]
-    return Head(*updated), scores
-
-
-def _scores(values: Any, labels: Any) -> Scores:
+def scores_of(values: Any, labels: Any) -> Scores:
+    """Scores of logits float32 [n, classes] whose labels are int32 [n]."""
     import tensorflow as tf
 
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, values)

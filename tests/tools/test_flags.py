@@ -61,6 +61,13 @@ OURS = {
     'features_in_memory': ('string enum', 'on'),
     'sampling': ('string enum', 'class_uniform'),
     'seed': ('int', 0),
+    'optimizer': ('string enum', 'sgd'),
+    'learning_rate_schedule': ('string enum', 'constant'),
+    'weight_decay': ('float', 0.0),
+    'label_smoothing': ('float', 0.0),
+    'class_weights': ('string enum', 'none'),
+    'standardize_features': ('bool', False),
+    'early_stopping_patience': ('int', 0),
     'resume': ('bool', False),
 }
 
@@ -166,6 +173,9 @@ def test_a_stray_false_is_warned_of(job: Places) -> None:
         (['--learning_rate=nan'], '--learning_rate=nan must be a finite number above 0.'),
         (['--eval_step_interval=0'], '--eval_step_interval=0 must be at least 1.'),
         (['--train_batch_size=0'], '--train_batch_size=0 must be at least 1, or -1'),
+        (['--optimizer=lbfgs', '--learning_rate=0.1'], 'each step itself: leave --learning_rate='),
+        (['--optimizer=lbfgs', '--train_batch_size=9'], 'leave --train_batch_size=9 out'),
+        (['--class_weights=auto'], '--class_weights=auto goes with --sampling=natural'),
         (['--testing_percentage=60', '--validation_percentage=60'], 'is 120: at most 99'),
         (['--architecture=resnet'], "--architecture='resnet' is not known: inception_v3"),
         (['--flip_left_right', 'True'], '--flip_left_right: distortions are not supported yet'),

@@ -12,7 +12,7 @@ from poets_tfr.features import SplitFeatures
 from poets_tfr.training import head as heads
 from poets_tfr.training import loop
 from poets_tfr.training.evaluation import predict
-from poets_tfr.training.loop import Evaluation, Measurements
+from poets_tfr.training.loop import Evaluation, Measurements, Training
 from poets_tfr.training.sampling import TRAIN_STREAM, VALIDATION_STREAM, Sampler
 
 WIDTH, CLASSES = 12, 3
@@ -170,6 +170,92 @@ def test_whole_sets_do_not_depend_on_the_draws() -> None:
     uniform = trained(HeadConfig(**whole, sampling='class_uniform'))
     assert_same_bits(trained(HeadConfig(**whole, sampling='natural')), uniform)
     assert {evaluation.validation_draws for evaluation in joined(uniform)[2]} == {17}
+
+
+def test_early_stopping_keeps_the_best_head_by_the_whole_validation_split() -> None:
+    """Labels that say nothing: learning them by heart makes validation worse."""
+    rng = np.random.default_rng(3)
+    train = SPLITS['train']
+    noise = rng.integers(0, CLASSES, len(train)).astype(np.int32)
+    splits = {**SPLITS, 'train': SplitFeatures(train.features, noise, train.paths)}
+    config = HeadConfig(
+        how_many_training_steps=2000, learning_rate=0.5, eval_step_interval=5,
+        early_stopping_patience=4,
+    )  # fmt: skip
+    training = Training(splits, CLASSES, config)
+    measured = list(training.run(training.start()))
+    evaluations = joined(measured)[2]
+    scores = [(e[3], -(e[4] or 0)) for e in evaluations]
+    best = scores.index(max(scores))
+    assert len(evaluations) == best + 1 + 4, 'four evaluations without a better one'
+    assert {evaluation.validation_draws for evaluation in evaluations} == {17}
+    state = measured[-1].state
+    assert int(state.best.step) == evaluations[best].step
+    kept = training.trained(state)
+    accuracy, entropy = heads.evaluate(
+        kept, splits['validation'].features, splits['validation'].labels
+    )
+    assert (accuracy.numpy(), -entropy.numpy()) == pytest.approx(scores[best])
+    assert (kept.weights.numpy() != measured[-1].head.weights.numpy()).any()
+
+
+RESUMED = {
+    'default': {},
+    'momentum, cosine': {'optimizer': 'momentum', 'learning_rate_schedule': 'cosine'},
+    'adam': {'optimizer': 'adam', 'weight_decay': 0.01},
+    'lbfgs': {'optimizer': 'lbfgs', 'standardize_features': True, 'learning_rate': 0.01},
+    'early stopping': {'early_stopping_patience': 3, 'standardize_features': True},
+}
+
+
+@pytest.mark.parametrize('settings', RESUMED.values(), ids=list(RESUMED))
+def test_a_training_goes_on_from_any_state_to_the_same_bits(settings: dict[str, Any]) -> None:
+    config = HeadConfig(**{'how_many_training_steps': 40, 'learning_rate': 0.3, **settings})
+    whole = Training(SPLITS, CLASSES, config)
+    measured = list(whole.run(whole.start(), pause_every=1))
+    assert len(measured) > 6
+    for cut in 0, len(measured) // 2, len(measured) - 1:
+        other = Training(SPLITS, CLASSES, config)
+        rest = list(other.run(measured[cut].state))
+        state = rest[-1].state if rest else measured[cut].state
+        for found, wanted in zip(
+            other.trained(state), whole.trained(measured[-1].state), strict=True
+        ):
+            np.testing.assert_array_equal(found.numpy(), wanted.numpy())
+        assert int(state.step) == int(measured[-1].state.step)
+
+
+def test_standardised_by_the_training_split_and_folded() -> None:
+    """Scaling a feature changes nothing then; what is yielded is for the features as they are."""
+    config = HeadConfig(how_many_training_steps=40, learning_rate=0.3, standardize_features=True)
+    factor = np.exp2(np.arange(-4, WIDTH - 4)).astype(np.float32)
+    scaled = {
+        name: SplitFeatures(split.features * factor, split.labels, split.paths)
+        for name, split in SPLITS.items()
+    }
+    plain, other = joined(trained(config)), joined(trained(config, scaled))
+    np.testing.assert_allclose(other[1], plain[1], rtol=1e-4)
+    np.testing.assert_allclose(other[3] * factor[:, None], plain[3], atol=1e-4)
+    whole = {'train_batch_size': -1, 'validation_batch_size': -1, 'standardize_features': True}
+    measured = trained(HeadConfig(how_many_training_steps=5, **whole))[-1]
+    last = measured.evaluations[-1]
+    for name, wanted in ('train', last[1:3]), ('validation', last[3:5]):
+        split = SPLITS[name]
+        found = heads.evaluate(measured.head, split.features, split.labels)
+        np.testing.assert_allclose([v.numpy() for v in found], wanted, atol=1e-5)
+
+
+def test_the_loop_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = []
+    whole = heads.scores_of
+    monkeypatch.setattr(heads, 'scores_of', lambda *a: traced.append(1) or whole(*a))
+    config = HeadConfig(how_many_training_steps=100)
+    training = Training(SPLITS, CLASSES, config)
+    calls = training.run(training.start(), pause_every=7)
+    next(calls)
+    after_the_first = len(traced)
+    assert len(list(calls)) > 10
+    assert len(traced) == after_the_first
 
 
 def test_without_validation() -> None:

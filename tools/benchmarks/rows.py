@@ -423,15 +423,18 @@ def _bare_loop(split: SplitFeatures, classes: int, steps: int) -> Work:
     import tensorflow as tf
 
     from poets_tfr.training import head as heads
+    from poets_tfr.training import objective, optimizers
     from poets_tfr.training.sampling import TRAIN_STREAM, Sampler
 
+    sgd = optimizers.of(HeadConfig())
+    objective_of = objective.of(HeadConfig(), split.labels, classes)
     sampler = Sampler.of(split.labels, classes, 100, 'class_uniform', 0, TRAIN_STREAM)
     values, labels = tf.constant(split.features), tf.constant(split.labels)
 
     def body(i: Any, weights: Any, biases: Any) -> Any:
         rows = sampler.draw(i)
         batch = tf.gather(values, rows), tf.gather(labels, rows)
-        trained, _ = heads.step(heads.Head(weights, biases), *batch, 0.01)
+        trained = sgd.step(i, heads.Head(weights, biases), (), objective_of(batch)).head
         return i + 1, *trained
 
     @tf.function(autograph=False)
