@@ -19,10 +19,11 @@ from poets_tfr import files
 from poets_tfr.reporting import summaries
 from poets_tfr.reporting.summaries import Summaries
 from poets_tfr.training.head import Head
-from poets_tfr.training.loop import Evaluation, Measurements
+from poets_tfr.training.loop import Evaluation, Measurements, State
 
 LIST = '.poets_tfr_event_files.json'
 HEAD = Head(tf.constant([[1.0, -2.0], [0.5, 0.5], [0.0, 3.0]]), tf.constant([0.25, -0.25]))
+STATE = State(tf.constant(0), HEAD, (), (), tf.constant(False))  # not looked at
 
 
 def measured(first: int, steps: int, validated: bool = True) -> Measurements:
@@ -33,7 +34,7 @@ def measured(first: int, steps: int, validated: bool = True) -> Measurements:
         )
         for step in range(first, first + steps, 5)
     ]
-    return Measurements(first, numbers / 100, numbers / 4, evaluations, HEAD)
+    return Measurements(first, numbers / 100, numbers / 4, evaluations, HEAD, STATE)
 
 
 def read(run: Path) -> EventAccumulator:

@@ -11,6 +11,7 @@ from poets_tfr.config import HeadConfig, InputError
 from poets_tfr.features import SplitFeatures
 from poets_tfr.training import head as heads
 from poets_tfr.training import loop
+from poets_tfr.training.early_stopping import Best
 from poets_tfr.training.evaluation import predict
 from poets_tfr.training.loop import Evaluation, Measurements, Training
 from poets_tfr.training.sampling import TRAIN_STREAM, VALIDATION_STREAM, Sampler
@@ -166,7 +167,9 @@ def test_the_loop_equals_its_plain_twin(config: HeadConfig) -> None:
 
 
 def test_whole_sets_do_not_depend_on_the_draws() -> None:
-    whole = {'train_batch_size': -1, 'validation_batch_size': -1, 'how_many_training_steps': 5}
+    whole: dict[str, Any] = {
+        'train_batch_size': -1, 'validation_batch_size': -1, 'how_many_training_steps': 5
+    }  # fmt: skip
     uniform = trained(HeadConfig(**whole, sampling='class_uniform'))
     assert_same_bits(trained(HeadConfig(**whole, sampling='natural')), uniform)
     assert {evaluation.validation_draws for evaluation in joined(uniform)[2]} == {17}
@@ -190,6 +193,7 @@ def test_early_stopping_keeps_the_best_head_by_the_whole_validation_split() -> N
     assert len(evaluations) == best + 1 + 4, 'four evaluations without a better one'
     assert {evaluation.validation_draws for evaluation in evaluations} == {17}
     state = measured[-1].state
+    assert isinstance(state.best, Best)
     assert int(state.best.step) == evaluations[best].step
     kept = training.trained(state)
     accuracy, entropy = heads.evaluate(
@@ -236,19 +240,28 @@ def test_standardised_by_the_training_split_and_folded() -> None:
     plain, other = joined(trained(config)), joined(trained(config, scaled))
     np.testing.assert_allclose(other[1], plain[1], rtol=1e-4)
     np.testing.assert_allclose(other[3] * factor[:, None], plain[3], atol=1e-4)
-    whole = {'train_batch_size': -1, 'validation_batch_size': -1, 'standardize_features': True}
-    measured = trained(HeadConfig(how_many_training_steps=5, **whole))[-1]
-    last = measured.evaluations[-1]
-    for name, wanted in ('train', last[1:3]), ('validation', last[3:5]):
+    whole = HeadConfig(
+        how_many_training_steps=5,
+        train_batch_size=-1,
+        validation_batch_size=-1,
+        standardize_features=True,
+    )
+    measured = trained(whole)[-1]
+    _, *seen = measured.evaluations[-1]
+    for name, wanted in ('train', seen[:2]), ('validation', seen[2:4]):
         split = SPLITS[name]
         found = heads.evaluate(measured.head, split.features, split.labels)
-        np.testing.assert_allclose([v.numpy() for v in found], wanted, atol=1e-5)
+        np.testing.assert_allclose([v.numpy() for v in found], np.array(wanted), atol=1e-5)
 
 
 def test_the_loop_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    traced = []
-    whole = heads.scores_of
-    monkeypatch.setattr(heads, 'scores_of', lambda *a: traced.append(1) or whole(*a))
+    traced, whole = [], heads.scores_of
+
+    def noted(*batch: Any) -> heads.Scores:
+        traced.append(batch)
+        return whole(*batch)
+
+    monkeypatch.setattr(heads, 'scores_of', noted)
     config = HeadConfig(how_many_training_steps=100)
     training = Training(SPLITS, CLASSES, config)
     calls = training.run(training.start(), pause_every=7)

@@ -90,7 +90,7 @@ def twin_after(config: HeadConfig, steps: int) -> np.ndarray:
         rate = config.learning_rate
         if config.learning_rate_schedule == 'cosine':
             rate *= (1 + np.cos(np.pi * step / config.how_many_training_steps)) / 2
-        _, *slopes = value_and_slope(*values, config)
+        _, *slopes = value_and_slope(values[0], values[1], config)
         for i, slope in enumerate(slopes):
             if config.optimizer == 'adam':
                 first[i] = 0.9 * first[i] + 0.1 * slope
