@@ -14,6 +14,7 @@ import io
 import logging
 import os
 import re
+import time
 from collections.abc import Iterator
 from typing import IO
 
@@ -161,7 +162,10 @@ def _read(file: IO[bytes], size: int) -> bytes:
 
 
 class StoredFeatures:
-    """float32 [n, width] that stays on disk; what `features[rows]` asks for is read each time."""
+    """float32 [n, width] that stays on disk; what `features[rows]` asks for is read each time.
+
+    seconds_read: how long that took, all in all.
+    """
 
     def __init__(
         self,
@@ -173,6 +177,7 @@ class StoredFeatures:
         self._files, self._dtype = cache_files, dtype
         self._file_of, self._row_of = file_of, row_of
         self._handles: dict[int, int] = {}
+        self.seconds_read = 0.0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -180,6 +185,7 @@ class StoredFeatures:
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """float32 [len(rows), width]; rows are int [any]."""
+        start = time.perf_counter()
         features = np.empty((len(rows), self.shape[1]), np.float32)
         size = self._dtype['features'].itemsize
         for target, number, row in zip(
@@ -187,6 +193,7 @@ class StoredFeatures:
         ):
             position = self._files[number].offset + row * self._dtype.itemsize + DIGEST.itemsize
             target[:] = np.frombuffer(os.pread(self._handle(number), size, position), '<f4')
+        self.seconds_read += time.perf_counter() - start
         return features
 
     def _handle(self, number: int) -> int:

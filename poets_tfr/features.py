@@ -6,7 +6,8 @@ import dataclasses
 import logging
 import os
 import time
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from poets_tfr.pictures import pipeline
 from poets_tfr.records.manifest import CONVERT_AGAIN, IndexEntry, Manifest, load_indexes
 
 log = logging.getLogger('poets_tfr')
+T = TypeVar('T')
 
 # What a killed run loses at most. Files end with a whole batch, so that a run that goes on after a
 # kill makes the same batches, and the same bits, as an undisturbed one.
@@ -49,8 +51,12 @@ def extract(
     backbone: Backbone,
     bottleneck_dir: str,
     config: BackboneConfig,
+    observe: Callable[[int, float], None] | None = None,
 ) -> dict[str, SplitFeatures]:
     """The features of every record, split by split; what the cache lacks is computed and kept.
+
+    `observe` is called for each batch that is computed: with its pictures, and the seconds waited
+    for them.
 
     Raises:
       InputError: a shard's index is missing or damaged, or a picture gives features that are not
@@ -63,7 +69,7 @@ def extract(
         count = int(missing.sum())
         log.info('Features: %d of %d pictures to compute.', count, len(missing))
         with progress.stage(f'Creating {count} bottlenecks with {backbone.name}') as outcome:
-            _compute(rows, missing, backbone, config, cache)
+            _compute(rows, missing, backbone, config, cache, observe or (lambda *_: None))
             outcome['done'] = count
     else:
         log.info('Features: all %d are in %s.', len(missing), cache.directory)
@@ -125,6 +131,7 @@ def _compute(
     backbone: Backbone,
     config: BackboneConfig,
     cache: FeatureCache,
+    observe: Callable[[int, float], None],
 ) -> None:
     import tensorflow as tf
 
@@ -148,12 +155,13 @@ def _compute(
 
     with progress.bar(int(missing.sum()), 'pictures', 'Creating bottlenecks') as bar:
         try:
-            for row, pictures in dataset:
+            for waited, (row, pictures) in _timed(dataset):
                 real = row.numpy() >= 0
                 done.append((row.numpy()[real], forward(pictures).numpy()[real]))
                 bar.update(int(real.sum()))
-                waited = time.monotonic() - kept_at
-                if len(done) == _BATCHES_PER_FILE or waited > _SECONDS_PER_FILE:
+                observe(int(real.sum()), waited)
+                unkept = time.monotonic() - kept_at
+                if len(done) == _BATCHES_PER_FILE or unkept > _SECONDS_PER_FILE:
                     keep()
                     kept_at = time.monotonic()
         except (KeyboardInterrupt, SystemExit):
@@ -163,6 +171,14 @@ def _compute(
             rows.check_shards()  # says which one; if all are whole, the error is of another kind
             raise
     keep()
+
+
+def _timed(batches: Iterable[T]) -> Iterator[tuple[float, T]]:
+    """Each batch with the seconds that went by until it was there."""
+    start = time.perf_counter()
+    for batch in batches:
+        yield time.perf_counter() - start, batch
+        start = time.perf_counter()
 
 
 def _check_finite(rows: _Rows, chosen: np.ndarray, values: np.ndarray) -> None:

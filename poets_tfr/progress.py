@@ -63,6 +63,16 @@ def stage(name: str) -> Iterator[dict[str, float]]:
     log.info('%s: %.1f s%s', name, seconds, rate)
 
 
+@contextlib.contextmanager
+def timed(timings: dict[str, float], name: str) -> Iterator[None]:
+    """Adds the seconds that the block takes to `timings[name]`."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings[name] = timings.get(name, 0.0) + time.perf_counter() - start
+
+
 def printable(text: str) -> str:
     """A path on one line of any terminal: control characters, and what is not UTF-8, escaped."""
     readable = text.encode('utf-8', 'backslashreplace').decode()

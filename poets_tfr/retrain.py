@@ -17,17 +17,28 @@ from poets_tfr.config import ConversionConfig, HeadConfig, InputError, OutputCon
 from poets_tfr.export import frozen_graph, saved_model
 from poets_tfr.export.frozen_graph import FrozenGraph
 from poets_tfr.features import SplitFeatures
+from poets_tfr.progress import timed
 from poets_tfr.records import manifest as manifests
 from poets_tfr.records import writing
 from poets_tfr.records.image_dir import Listing, list_image_dir
 from poets_tfr.records.manifest import Manifest
-from poets_tfr.reporting.summaries import Summaries
+from poets_tfr.records.reading import read_pictures
+from poets_tfr.reporting import gallery, metrics
+from poets_tfr.reporting.about import versions
+from poets_tfr.reporting.summaries import (
+    MOST_MISTAKES,
+    MOST_SHEETS,
+    TILES_PER_SHEET,
+    Summaries,
+)
 from poets_tfr.training.early_stopping import Best
 from poets_tfr.training.evaluation import Predictions, predict
 from poets_tfr.training.head import Head
 from poets_tfr.training.loop import Evaluation, Measurements, State, Training
 
 log = logging.getLogger('poets_tfr')
+
+_SAMPLE = 512  # pictures, whose logits TensorBoard shows
 
 
 def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) -> float | None:
@@ -45,24 +56,23 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
       InputError: something the user can mend; all that can be known early is said early.
     """
     listing = _check_inputs(config, insisted or {})
-    manifest = _records(config.conversion, listing)
-    backbone = frozen.load(config.backbone)
-    graph = _trial_export(backbone, manifest, config.output)
-    splits = features.extract(
-        config.conversion.records_dir,
-        manifest,
-        backbone,
-        config.output.bottleneck_dir,
-        config.backbone,
-    )
-    splits = {name: split for name, split in splits.items() if len(split)}
-    with progress.stage(f'Training {config.head.how_many_training_steps} steps'):
-        head = _train(config, splits, graph)
-    tested = _test(config, splits, head)
-    if tested and config.output.print_misclassified_test_images:
-        _log_misclassified(tested, config.conversion.image_dir, manifest.labels)
-    _export(config.output, backbone, graph, head, manifest)
-    return tested.accuracy if tested else None
+    timings: dict[str, float] = {}
+    with timed(timings, 'conversion'):
+        manifest = _records(config.conversion, listing)
+    with timed(timings, 'backbone'):
+        backbone = frozen.load(config.backbone)
+        graph = _trial_export(backbone, manifest, config.output)
+    with Summaries(config.output.summaries_dir) as summaries:
+        summaries.describe(config, manifest, versions(), graph.graph_def)
+        with timed(timings, 'features'):
+            splits = _features(config, manifest, backbone, summaries)
+        with timed(timings, 'training'):
+            head = _train(config, splits, graph, summaries)
+        predictions = _evaluate(config, splits, head, manifest)
+        with timed(timings, 'export'):
+            _export(config.output, backbone, graph, head, manifest)
+        _show(config, manifest, backbone, splits, predictions, summaries)
+    return predictions['test'].accuracy if 'test' in predictions else None
 
 
 def _check_inputs(config: RetrainConfig, insisted: Mapping[str, Any]) -> Listing | None:
@@ -112,11 +122,33 @@ def _trial_export(backbone: Backbone, manifest: Manifest, output: OutputConfig) 
     return graph
 
 
-def _train(config: RetrainConfig, splits: dict[str, SplitFeatures], graph: FrozenGraph) -> Head:
+def _features(
+    config: RetrainConfig, manifest: Manifest, backbone: Backbone, summaries: Summaries
+) -> dict[str, SplitFeatures]:
+    """Of every split that is not empty."""
+    splits = features.extract(
+        config.conversion.records_dir,
+        manifest,
+        backbone,
+        config.output.bottleneck_dir,
+        config.backbone,
+        observe=summaries.input_rate,
+    )
+    return {name: split for name, split in splits.items() if len(split)}
+
+
+def _train(
+    config: RetrainConfig,
+    splits: dict[str, SplitFeatures],
+    graph: FrozenGraph,
+    summaries: Summaries,
+) -> Head:
     frequency = config.output.intermediate_store_frequency
+    train = splits['train']
+    summaries.sample(train.features[np.arange(min(len(train), _SAMPLE))])
     training = Training(splits, len(graph.description.labels), config.head)
     state = training.start()
-    with Summaries(config.output.summaries_dir) as summaries:
+    with progress.stage(f'Training {config.head.how_many_training_steps} steps'):
         for measured in training.run(state, pause_every=frequency):
             for evaluation in measured.evaluations:
                 _log_evaluation(evaluation)
@@ -165,16 +197,21 @@ def _store_intermediate(
     graph.save(path, measured.head.weights.numpy(), measured.head.biases.numpy())
 
 
-def _test(
-    config: RetrainConfig, splits: dict[str, SplitFeatures], head: Head
-) -> Predictions | None:
-    test = splits.get('test')
-    if test is None:
+def _evaluate(
+    config: RetrainConfig, splits: dict[str, SplitFeatures], head: Head, manifest: Manifest
+) -> dict[str, Predictions]:
+    """Every validation picture, and the test as it was asked for."""
+    predictions = {}
+    if 'validation' in splits:
+        predictions['validation'] = predict(head, splits['validation'])
+    if 'test' not in splits:
         log.info('No test pictures (--testing_percentage=0): no final test accuracy.')
-        return None
-    tested = predict(head, test, config.head.test_batch_size, config.head)
+        return predictions
+    tested = predict(head, splits['test'], config.head.test_batch_size, config.head)
     log.info('Final test accuracy = %.1f%% (N=%d)', tested.accuracy * 100, len(tested))
-    return tested
+    if config.output.print_misclassified_test_images:
+        _log_misclassified(tested, config.conversion.image_dir, manifest.labels)
+    return {**predictions, 'test': tested}
 
 
 def _log_misclassified(tested: Predictions, image_dir: str, labels: list[str]) -> None:
@@ -184,6 +221,30 @@ def _log_misclassified(tested: Predictions, image_dir: str, labels: list[str]) -
     for row in np.flatnonzero(predicted != tested.labels):
         path = os.path.join(image_dir, tested.paths[row])
         log.info('%70s  %s', progress.printable(path), labels[predicted[row]])
+
+
+def _show(
+    config: RetrainConfig,
+    manifest: Manifest,
+    backbone: Backbone,
+    splits: dict[str, SplitFeatures],
+    predictions: dict[str, Predictions],
+    summaries: Summaries,
+) -> None:
+    records_dir = config.conversion.records_dir
+    for split, predicted in predictions.items():
+        summaries.evaluated(split, predicted, manifest.labels)
+    if 'test' in predictions:
+        tested = predictions['test']
+        rows = metrics.worst_mistakes(tested, MOST_MISTAKES).tolist()
+        paths = [tested.paths[row] for row in rows]
+        pictures = read_pictures(records_dir, manifest, 'test', paths)
+        summaries.mistakes(gallery.mistakes(tested, rows, pictures, manifest.labels))
+    seen = gallery.seen_by_network(
+        records_dir, manifest, splits['train'], backbone.preprocessing, MOST_SHEETS, TILES_PER_SHEET
+    )
+    for label, tiles in seen:
+        summaries.inputs(label, tiles)
 
 
 def _export(

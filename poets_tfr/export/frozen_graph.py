@@ -35,6 +35,11 @@ class FrozenGraph:
         self.description = Description.of(backbone, labels, final_tensor_name)
         self._graph_def = _build(backbone, self.description, final_tensor_name)
 
+    @property
+    def graph_def(self) -> Any:
+        """The GraphDef, whatever head was put in last."""
+        return self._graph_def
+
     def with_head(self, weights: np.ndarray, biases: np.ndarray) -> Any:
         """The GraphDef with float32 [feature_width, classes] weights and [classes] biases."""
         import tensorflow as tf

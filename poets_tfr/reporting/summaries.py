@@ -1,53 +1,50 @@
-"""TensorBoard event files: runs `train` and `validation` below summaries_dir.
+"""What TensorBoard shows of a run: `train`, `validation` and `test` below summaries_dir.
 
-Written as what they are, TFRecords of Event protos: one compact event a step, in batches, a
-hundredth of the cost of a summary op per step.
+summaries_dir itself is a run too: what the run is, and was made of.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import re
-import socket
 import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from poets_tfr import files
-from poets_tfr.config import InputError
+from poets_tfr.config import RetrainConfig
+from poets_tfr.progress import printable
+from poets_tfr.records.manifest import Manifest
+from poets_tfr.reporting import about, metrics, sheets
+from poets_tfr.reporting.about import ACCURACY, CROSS_ENTROPY
+from poets_tfr.reporting.event_files import EventFiles
+from poets_tfr.reporting.metrics import Metrics
+from poets_tfr.reporting.sheets import Sheet, Tile
+from poets_tfr.training.evaluation import Predictions
 from poets_tfr.training.loop import Measurements
 
-log = logging.getLogger('poets_tfr')
-
-ACCURACY, CROSS_ENTROPY = 'accuracy_1', 'cross_entropy_1'  # the original's tags, suffix and all
-_WRITTEN = '.poets_tfr_event_files.json'
+_RUN = ''
+_RUNS = _RUN, 'train', 'validation', 'test'
 _STEPS_BETWEEN_HISTOGRAMS = 500
-_HISTOGRAM_BUCKETS = 30
+_SECONDS_BETWEEN_RATES = 2.0
+# Pictures and curves are kept for so many classes, so that the files stay small with thousands.
+MOST_CURVES, MOST_SHEETS = 60, 20
+TILES_PER_SHEET, MOST_MISTAKES = 24, 24
 
 
 class Summaries:
-    """The event files of one run. Those that a former run of ours wrote there are replaced."""
+    """The event files of one run. With `resume` they go on where a former run's end."""
 
-    def __init__(self, summaries_dir: str, runs: tuple[str, ...] = ('train', 'validation')):
-        self._dir, self._runs = summaries_dir, runs
-        self._next_histogram = 0
+    def __init__(self, summaries_dir: str, resume: bool = False):
+        self._files = EventFiles(summaries_dir, _RUNS, resume)
+        self._resume = resume
+        self._next_histogram = self._steps = 0
+        self._sample: np.ndarray | None = None
+        self._session = False
+        self._rate = _Rate()
 
     def __enter__(self) -> Summaries:
-        import tensorflow as tf
-
-        remove_former(self._dir)
-        name = f'events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}'
-        paths = {run: f'{run}/{name}' for run in self._runs}
-        # The list comes first: a run killed from here on leaves nothing that is not on it.
-        files.write_json(files.join(self._dir, _WRITTEN), sorted(paths.values()))
-        self._writers = {}
-        for run, path in paths.items():
-            files.make_dirs(files.join(self._dir, run))
-            self._writers[run] = tf.io.TFRecordWriter(files.join(self._dir, path))
-            self._write(run, 0, file_version='brain.Event:2')
+        self._files.__enter__()
         return self
 
     def __exit__(
@@ -56,11 +53,50 @@ class Summaries:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for writer in self._writers.values():
-            writer.close()
+        if self._session:
+            self._files.plugin(_RUN, 0, about.session_end(succeeded=kind is None))
+        self._files.__exit__(kind, error, trace)
+
+    def describe(
+        self, config: RetrainConfig, manifest: Manifest, versions: Mapping[str, str], graph_def: Any
+    ) -> None:
+        """What the run is: hyperparameters, flags, data set, graph, and the page of charts."""
+        write = self._files.plugin
+        for summary in about.hparams_summaries(about.hyperparameters(config)):
+            write(_RUN, 0, summary)
+        self._session = True
+        write(_RUN, 0, about.text('configuration', about.configuration_text(config, versions)))
+        write(_RUN, 0, about.text('pictures', about.records_text(manifest)))
+        write(_RUN, 0, about.layout())
+        graph = about.without_weights(graph_def).SerializeToString(deterministic=True)
+        self._files.write(_RUN, 0, graph_def=graph)
+        self._files.flush()
+
+    def input_rate(self, pictures: int, waited: float) -> None:
+        """Called for each batch that the backbone saw, with the seconds waited for its pictures."""
+        rate = self._rate
+        rate.pictures += pictures
+        rate.since += pictures
+        rate.waited += waited
+        seconds = time.perf_counter() - rate.start
+        if seconds >= _SECONDS_BETWEEN_RATES:
+            scalars = {
+                'input/pictures_per_second': rate.since / seconds,
+                'input/waiting_for_data': min(rate.waited / seconds, 1.0),
+            }
+            self._files.scalars('train', rate.pictures, scalars)
+            self._files.flush()
+            self._rate = _Rate(rate.pictures)
+
+    def sample(self, features: np.ndarray) -> None:
+        """Features float32 [n, width] whose logits the histograms show."""
+        self._sample = features
 
     def add(self, measured: Measurements) -> None:
         """Every step to `train`, every evaluation to `validation`, histograms now and then."""
+        if self._resume:
+            self._files.supersede(measured.first_step)
+            self._resume = False
         scores = zip(measured.accuracies.tolist(), measured.cross_entropies.tolist(), strict=True)
         for step, (accuracy, cross_entropy) in enumerate(scores, measured.first_step):
             self._write_scores('train', step, accuracy, cross_entropy)
@@ -69,70 +105,104 @@ class Summaries:
             cross_entropy = evaluation.validation_cross_entropy
             if accuracy is not None and cross_entropy is not None:
                 self._write_scores('validation', evaluation.step, accuracy, cross_entropy)
+        self._steps = measured.last_step + 1
+        if measured.seconds:
+            rates = {
+                'training/steps_per_second': len(measured.accuracies) / measured.seconds,
+                'training/waiting_for_data': measured.waited / measured.seconds,
+            }
+            self._files.scalars('train', measured.last_step, rates)
         if measured.last_step >= self._next_histogram:
             self._next_histogram = measured.last_step + _STEPS_BETWEEN_HISTOGRAMS
             self._write_histograms(measured)
-        for writer in self._writers.values():
-            writer.flush()
+        self._files.flush()
+
+    def evaluated(self, split: str, predictions: Predictions, labels: Sequence[str]) -> Metrics:
+        """All the figures of a split, to the run of its name."""
+        step = self._steps
+        measured = metrics.measure(predictions)
+        self._write_metrics(split, step, measured, labels)
+        title = f'{split}: {measured.accuracy:.1%} of {measured.pictures} labelled rightly'
+        matrix = sheets.confusion_matrix(measured.confusion, labels, title)
+        self._show(split, step, 'confusion_matrix', matrix)
+        diagram = sheets.reliability(measured.calibration, f'{split}: calibration')
+        self._show(split, step, 'calibration', diagram)
+        self._write_curves(split, step, predictions, measured, labels)
+        self._files.flush()
+        return measured
+
+    def mistakes(self, tiles: Sequence[Tile]) -> None:
+        """The most confidently wrong test pictures, the worst first."""
+        if tiles:
+            self._show(
+                'test', self._steps, 'confidently_wrong', sheets.contact_sheet(tiles, 4, 200)
+            )
+            self._files.flush()
+
+    def inputs(self, label: str, tiles: Sequence[Tile]) -> None:
+        """Pictures of one class as the network gets them."""
+        tag = f'what_the_network_sees/{_tag(label)}'
+        self._show('train', 0, tag, sheets.contact_sheet(tiles, 6, 112))
+        self._files.flush()
 
     def _write_scores(self, run: str, step: int, accuracy: float, cross_entropy: float) -> None:
-        import tensorflow as tf
-
-        value = tf.compat.v1.Summary.Value
-        both = (
-            value(tag=ACCURACY, simple_value=accuracy),
-            value(tag=CROSS_ENTROPY, simple_value=cross_entropy),
-        )
-        self._write(run, step, summary=tf.compat.v1.Summary(value=both))
+        self._files.scalars(run, step, {ACCURACY: accuracy, CROSS_ENTROPY: cross_entropy})
 
     def _write_histograms(self, measured: Measurements) -> None:
-        import tensorflow as tf
+        values = {
+            f'final_training_ops/{name}/summaries/histogram': value.numpy()
+            for name, value in measured.head._asdict().items()
+        }
+        if self._sample is not None:
+            weights, biases = (value.numpy() for value in measured.head)
+            values['final_training_ops/Wx_plus_b/pre_activations'] = self._sample @ weights + biases
+        for tag, array in values.items():
+            self._files.histogram('train', measured.last_step, tag, array)
 
-        for name, value in measured.head._asdict().items():
-            tag = f'final_training_ops/{name}/summaries/histogram'
-            histogram = tf.compat.v1.Summary.Value(tag=tag, histo=_histogram(value.numpy()))
-            summary = tf.compat.v1.Summary(value=[histogram])
-            self._write('train', measured.last_step, summary=summary)
+    def _write_metrics(self, run: str, step: int, measured: Metrics, labels: Sequence[str]) -> None:
+        scalars = {
+            about.TOP_1: measured.accuracy,
+            about.MICRO: measured.accuracy,
+            about.MACRO: measured.macro_accuracy,
+            about.MEAN_CROSS_ENTROPY: measured.cross_entropy,
+            about.CALIBRATION_ERROR: measured.calibration.error,
+        }
+        for name in 'precision', 'recall', 'f1':
+            values = getattr(measured, name).tolist()
+            for label, value in zip(labels, values, strict=True):
+                scalars[f'{name}/{_tag(label)}'] = value
+        defined = {tag: value for tag, value in scalars.items() if not np.isnan(value)}
+        self._files.scalars(run, step, defined)
 
-    def _write(self, run: str, step: int, **what: Any) -> None:
-        import tensorflow as tf
+    def _write_curves(
+        self,
+        run: str,
+        step: int,
+        predictions: Predictions,
+        measured: Metrics,
+        labels: Sequence[str],
+    ) -> None:
+        from tensorboard.plugins.pr_curve import summary
 
-        event = tf.compat.v1.Event(wall_time=time.time(), step=step, **what)
-        self._writers[run].write(event.SerializeToString())
+        for label in sheets.most_mistaken(measured.confusion, MOST_CURVES):
+            truth = predictions.labels == label
+            if not truth.any():
+                continue
+            curve = metrics.precision_recall(predictions.scores[:, label], truth)
+            name = _tag(labels[label])
+            pb = summary.raw_data_pb(name, *curve, num_thresholds=curve.shape[1])
+            self._files.plugin(run, step, pb)
 
-
-def _histogram(values: np.ndarray) -> Any:
-    import tensorflow as tf
-
-    counts, edges = np.histogram(values, bins=_HISTOGRAM_BUCKETS)
-    return tf.compat.v1.HistogramProto(
-        min=values.min(),
-        max=values.max(),
-        num=values.size,
-        sum=values.sum(),
-        sum_squares=np.square(values).sum(),
-        bucket_limit=edges[1:],
-        bucket=counts,
-    )
-
-
-def remove_former(summaries_dir: str) -> None:
-    """Removes the event files that an earlier run listed as its own, and nothing else."""
-    path = files.join(summaries_dir, _WRITTEN)
-    if not files.exists(path):
-        return
-    try:
-        listed = [name for name in files.read_json(path) if _is_ours(summaries_dir, name)]
-    except (InputError, TypeError):
-        log.warning('%s is damaged: the event files of earlier runs stay where they are.', path)
-        return
-    for name in listed:
-        files.remove(files.join(summaries_dir, name))
+    def _show(self, run: str, step: int, tag: str, sheet: Sheet) -> None:
+        self._files.picture(run, step, tag, *sheet)
 
 
-def _is_ours(summaries_dir: str, name: object) -> bool:
-    """Whether a listed name is one that we could have written, and leads nowhere else."""
-    if not isinstance(name, str):
-        return False
-    match = re.fullmatch(r'([\w-]+)/events\.out\.tfevents\.[^/]+', name)
-    return match is not None and not os.path.islink(files.join(summaries_dir, match[1]))
+class _Rate:
+    def __init__(self, pictures: int = 0):
+        self.pictures, self.since, self.waited = pictures, 0, 0.0
+        self.start = time.perf_counter()
+
+
+def _tag(label: str) -> str:
+    """A label as a part of a tag: TensorBoard groups tags by their slashes."""
+    return printable(label).strip().replace('/', '-')

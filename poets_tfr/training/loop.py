@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,7 +61,8 @@ class Measurements:
     """What some consecutive steps gave.
 
     first_step: 0-based. accuracies, cross_entropies: float32 [steps], of each step's batch before
-    its update. head: after the last of them. state: from which the next step goes on.
+    its update. head: after the last of them. state: from which the next step goes on. seconds: how
+    long they took; waited: how many of these went by until features were read from disk.
     """
 
     first_step: int
@@ -70,6 +71,8 @@ class Measurements:
     evaluations: list[Evaluation]
     head: Head
     state: State
+    seconds: float = 0.0
+    waited: float = 0.0
 
     @property
     def last_step(self) -> int:
@@ -106,13 +109,16 @@ class Training:
         best = early_stopping.start(head) if self._config.early_stopping_patience else ()
         return State(tf.constant(0), head, self._optimizer.start(head), best, tf.constant(False))
 
-    def run(self, state: State, pause_every: int = 0) -> Iterator[Measurements]:
+    def run(
+        self, state: State, pause_every: int = 0, pause_before: Collection[int] = ()
+    ) -> Iterator[Measurements]:
         """Goes on from `state` to the last step, or until no further step would help.
 
         Args:
           state: of `start`, or of a measurement of the same training.
           pause_every: every measurement ends at the latest at a step that is a multiple of this, so
             that the head of just that step can be stored; 0: wherever the loop likes.
+          pause_before: steps that a measurement begins with.
 
         Raises:
           InputError: the cross entropy is no longer a number.
@@ -125,7 +131,8 @@ class Training:
             end = min(first + most, self._config.how_many_training_steps)
             if pause_every:
                 end = min(end, -(-first // pause_every) * pause_every + 1)
-            start = time.perf_counter()
+            end = min([end, *(step for step in pause_before if step > first)])
+            start, waited = time.perf_counter(), self._seconds_read
             state, rows = self._call(state, tf.constant(end))
             done = int(state.step) - first
             seconds = time.perf_counter() - start
@@ -133,8 +140,16 @@ class Training:
                 most = min(2 * most, _MOST_STEPS_PER_CALL)
             elif seconds > _LONG_CALL_SECONDS:
                 most = max(most // 2, 1)
-            yield self._measured(first, rows.numpy()[:done], state)
+            measured = self._measured(first, rows.numpy()[:done], state)
+            waited = self._seconds_read - waited
+            yield dataclasses.replace(measured, seconds=seconds, waited=waited)
             first += done
+
+    @property
+    def _seconds_read(self) -> float:
+        """How long features have been read from disk so far."""
+        stored = (split.features for split in self._splits.values())
+        return sum(each.seconds_read for each in stored if isinstance(each, StoredFeatures))
 
     def trained(self, state: State) -> Head:
         """What training gives if it ends here: with early stopping, the best head so far."""

@@ -1,0 +1,170 @@
+"""What a run is, in TensorBoard's own terms: text, hyperparameters, the layout, the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from poets_tfr import __version__
+from poets_tfr.config import RetrainConfig
+from poets_tfr.progress import printable
+from poets_tfr.records.image_dir import SPLITS
+from poets_tfr.records.manifest import Manifest
+
+ACCURACY, CROSS_ENTROPY = 'accuracy_1', 'cross_entropy_1'  # the original's tags, suffix and all
+TOP_1, MICRO, MACRO = 'accuracy/top_1', 'accuracy/micro', 'accuracy/macro'
+MEAN_CROSS_ENTROPY = 'cross_entropy/mean'
+CALIBRATION_ERROR = 'calibration/expected_error'
+
+_NO_MATTER = frozenset(
+    'dataset_name num_shards shard_mib workers features_in_memory feature_batch_size'.split()
+)
+Setting = str | bool | int | float
+_LARGEST_CONSTANT = 1024  # bytes; what is larger are weights, which the graph page does not show
+
+
+def versions() -> dict[str, str]:
+    """Package -> version, of all that may change a result; '' for what is not installed."""
+    found = {'poets_tfr': __version__, 'python': platform.python_version()}
+    for package in 'tensorflow', 'tensorflow-io', 'keras', 'numpy', 'pillow', 'tensorboard':
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = ''
+    return found
+
+
+def settings_of(config: RetrainConfig) -> dict[str, Setting]:
+    """Flag -> value, of every part of the run's configuration."""
+    settings: dict[str, Setting] = {}
+    for part in dataclasses.fields(config):
+        for name, value in dataclasses.asdict(getattr(config, part.name)).items():
+            settings[name] = value if isinstance(value, Setting) else _joined(value)
+    return settings
+
+
+def _joined(value: object) -> str:
+    return ','.join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def hyperparameters(config: RetrainConfig) -> dict[str, Setting]:
+    """The settings that may change the result: neither the places of files nor the speed."""
+    output = {field.name for field in dataclasses.fields(config.output)}
+    return {
+        name: printable(value) if isinstance(value, str) else value
+        for name, value in settings_of(config).items()
+        if name not in output and name not in _NO_MATTER and not name.endswith('_dir')
+    }
+
+
+def hparams_summaries(settings: Mapping[str, Setting]) -> list[Any]:
+    """The proto messages that begin a session of TensorBoard's hparams plugin."""
+    from tensorboard.plugins.hparams import api as hp
+    from tensorboard.plugins.hparams import api_pb2, summary
+
+    metrics = [
+        hp.Metric(tag, group=run, display_name=f'{run} {name}').as_proto()
+        for run in ('test', 'validation')
+        for tag, name in (
+            (TOP_1, 'accuracy'),
+            (MACRO, 'accuracy, mean of classes'),
+            (MEAN_CROSS_ENTROPY, 'cross entropy'),
+            (CALIBRATION_ERROR, 'calibration error'),
+        )
+    ]
+    # Without domains: other runs, shown beside this one, may have any other values.
+    columns = [
+        api_pb2.HParamInfo(name=name, type=_data_type(value)) for name, value in settings.items()
+    ]
+    return [summary.experiment_pb(columns, metrics), hp.hparams_pb(dict(settings))]
+
+
+def _data_type(value: Setting) -> Any:
+    from tensorboard.plugins.hparams import api_pb2
+
+    if isinstance(value, bool):
+        return api_pb2.DATA_TYPE_BOOL
+    return api_pb2.DATA_TYPE_STRING if isinstance(value, str) else api_pb2.DATA_TYPE_FLOAT64
+
+
+def session_end(succeeded: bool) -> Any:
+    """The proto message that ends the session."""
+    from tensorboard.plugins.hparams import api_pb2, summary
+
+    status = api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE
+    return summary.session_end_pb(status)
+
+
+def layout() -> Any:
+    """The custom scalars page: what is to be compared shares a chart."""
+    from tensorboard.plugins.custom_scalar import layout_pb2, summary
+
+    def chart(title: str, *tags: str) -> Any:
+        patterns = [f'^{re.escape(tag)}$' for tag in tags]
+        return layout_pb2.Chart(
+            title=title, multiline=layout_pb2.MultilineChartContent(tag=patterns)
+        )
+
+    learning = layout_pb2.Category(
+        title='Training and validation',
+        chart=[chart('accuracy', ACCURACY), chart('cross entropy', CROSS_ENTROPY)],
+    )
+    return summary.pb(layout_pb2.Layout(category=[learning]))
+
+
+def text(tag: str, markdown: str) -> Any:
+    from tensorboard.plugins.text import summary
+
+    return summary.pb(tag, markdown)
+
+
+def configuration_text(config: RetrainConfig, versions: Mapping[str, str]) -> str:
+    settings = [(f'--{name}', value) for name, value in sorted(settings_of(config).items())]
+    return '\n\n'.join(
+        [_table(('flag', 'value'), settings), _table(('package', 'version'), versions.items())]
+    )
+
+
+def records_text(manifest: Manifest) -> str:
+    """The data set: how many pictures of each class and split, and what was left out."""
+    counts = [manifest.splits[split].pictures_per_class for split in SPLITS]
+    rows: list[Sequence[object]] = [
+        (label, *numbers, sum(numbers))
+        for label, *numbers in zip(manifest.labels, *counts, strict=True)
+    ]
+    totals = [sum(numbers) for numbers in counts]
+    rows.append(('total', *totals, sum(totals)))
+    left_out = f'{manifest.skipped:,} files were skipped, {manifest.ignored:,} ignored.'
+    reasons = _table(('skipped because', 'files'), sorted(manifest.skip_reasons.items()))
+    parts = [_table(('class', *SPLITS, 'all'), rows), left_out]
+    return '\n\n'.join([*parts, *([reasons] if manifest.skip_reasons else [])])
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [header, ['---'] * len(header), *([_cell(value) for value in row] for row in rows)]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def _cell(value: object) -> str:
+    """Text that means nothing to Markdown or HTML, whatever a folder is called."""
+    return re.sub(r'[^\w ,.:/=-]', lambda match: f'&#{ord(match[0])};', printable(str(value)))
+
+
+def without_weights(graph_def: Any) -> Any:
+    """The graph's nodes and edges; of large constants only type and shape."""
+    import tensorflow as tf
+
+    light = tf.compat.v1.GraphDef()
+    light.CopyFrom(graph_def)
+    for node in light.node:
+        value = node.attr['value'] if node.op == 'Const' else None
+        if value is not None and value.ByteSize() > _LARGEST_CONSTANT:
+            tensor = value.tensor
+            value.tensor.CopyFrom(
+                type(tensor)(dtype=tensor.dtype, tensor_shape=tensor.tensor_shape)
+            )
+    return light
