@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from poets_tfr import __version__
+import poets_tfr
 from poets_tfr.config import RetrainConfig
 from poets_tfr.progress import printable
 from poets_tfr.records.image_dir import SPLITS
@@ -29,7 +29,7 @@ _LARGEST_CONSTANT = 1024  # bytes; what is larger are weights, which the graph p
 
 def versions() -> dict[str, str]:
     """Package -> version, of all that may change a result; '' for what is not installed."""
-    found = {'poets_tfr': __version__, 'python': platform.python_version()}
+    found = {'poets_tfr': poets_tfr.__version__, 'python': platform.python_version()}
     for package in 'tensorflow', 'tensorflow-io', 'keras', 'numpy', 'pillow', 'tensorboard':
         try:
             found[package] = importlib.metadata.version(package)
