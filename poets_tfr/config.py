@@ -17,12 +17,15 @@ SplitBy = Literal['relative_path', 'given_path']
 Sampling = Literal['class_uniform', 'natural']
 Xla = Literal['auto', 'on', 'off']
 OnBadImage = Literal['skip', 'fail']
+OnDuplicate = Literal['keep', 'drop', 'fail']
 OnOff = Literal['on', 'off']
 LabelFormat = Literal['text', 'json', 'csv', 'tsv']
 Optimizer = Literal['sgd', 'momentum', 'adam', 'lbfgs']
 LearningRateSchedule = Literal['constant', 'cosine']
 ClassWeights = Literal['none', 'auto']
 HeadSearch = Literal['none', 'auto']
+
+MAX_PIXELS = 178_956_970  # Pillow's limit against decompression bombs
 
 MOBILENET = re.compile(r'mobilenet_(1\.0|0\.75|0\.50|0\.25)_(224|192|160|128)(_quantized)?')
 INCEPTION_V3 = 'inception_v3'
@@ -77,8 +80,14 @@ class ConversionConfig:
     testing_percentage: int = 10
     split_by: SplitBy = 'relative_path'
     split_prefix: str = ''
+    recursive: bool = False
+    follow_links: bool = True
+    store_max_side: int = 0
+    max_pixels: int = MAX_PIXELS
+    on_duplicate: OnDuplicate = 'keep'
     num_shards: int = 0
     shard_mib: int = 128
+    write_index: bool = False
     workers: int = 0
     on_bad_image: OnBadImage = 'skip'
     max_bad_fraction: float = 0.1
@@ -100,6 +109,12 @@ class ConversionConfig:
             )
         _require_one_of(self, 'split_by', get_args(SplitBy))
         _require_one_of(self, 'on_bad_image', get_args(OnBadImage))
+        _require_one_of(self, 'on_duplicate', get_args(OnDuplicate))
+        side = self.store_max_side
+        _require(self, 'store_max_side', '0 (as large as it is) or more', side >= 0)
+        _require(
+            self, 'max_pixels', f'1 to {2 * MAX_PIXELS}', 1 <= self.max_pixels <= 2 * MAX_PIXELS
+        )
         _require(self, 'num_shards', '0 (from the sizes) to 99999', 0 <= self.num_shards <= 99_999)
         _require(self, 'shard_mib', 'at least 1', self.shard_mib >= 1)
         _require(self, 'workers', '0 (all cores) or more', self.workers >= 0)

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import socket
+import stat
 import sys
 import tempfile
 import uuid
@@ -25,6 +26,12 @@ from typing import IO, Any, NamedTuple
 from poets_tfr.config import InputError
 
 _REMOTE_CALLS = 32  # at a time: each waits for the network, and takes no core
+_SPECIAL = {
+    stat.S_IFIFO: 'a named pipe, not a file',
+    stat.S_IFSOCK: 'a socket, not a file',
+    stat.S_IFCHR: 'a device, not a file',
+    stat.S_IFBLK: 'a device, not a file',
+}
 _PART = re.compile(r'\.(?P<name>.+)\.(?P<host>[^.]+)\.(?P<pid>\d{1,9})\.[0-9a-f]{8}\.part')
 
 
@@ -108,13 +115,19 @@ def list_names(directory: str) -> list[str]:
 
 
 class Entry(NamedTuple):
-    """One name in a folder. `mtime_ns` is 0 where the file system does not say."""
+    """One name in a folder. `mtime_ns` is 0 where the file system does not say.
+
+    fault: why what is neither a folder nor a file must not be opened, as a named pipe would wait
+      for ever.
+    """
 
     name: str
     is_dir: bool
     is_file: bool
     size: int
     mtime_ns: int
+    is_link: bool = False
+    fault: str = ''
 
 
 def scan(directory: str) -> list[Entry]:
@@ -123,7 +136,6 @@ def scan(directory: str) -> list[Entry]:
     Raises:
       FileNotFoundError, NotADirectoryError: there is no such folder.
     """
-    entries = []
     if is_remote(directory):
         if not _gfile(directory).isdir(directory):
             raise (NotADirectoryError if exists(directory) else FileNotFoundError)(directory)
@@ -131,20 +143,26 @@ def scan(directory: str) -> list[Entry]:
         with concurrent.futures.ThreadPoolExecutor(_REMOTE_CALLS) as pool:
             return list(pool.map(_remote_entry, paths))
     with os.scandir(directory) as found:
-        for entry in found:
-            try:
-                is_dir, is_file, stat = entry.is_dir(), entry.is_file(), entry.stat()
-                entries.append(Entry(entry.name, is_dir, is_file, stat.st_size, stat.st_mtime_ns))
-            except OSError:
-                entries.append(Entry(entry.name, False, False, 0, 0))
-    return sorted(entries)
+        return sorted(map(_local_entry, found))
+
+
+def _local_entry(entry: os.DirEntry[str]) -> Entry:
+    is_link = entry.is_symlink()
+    try:
+        found = entry.stat()
+    except OSError as error:
+        fault = 'a link to nothing' if is_link else f'unreadable: {error.strerror}'
+        return Entry(entry.name, False, False, 0, 0, is_link, fault)
+    is_dir, is_file = stat.S_ISDIR(found.st_mode), stat.S_ISREG(found.st_mode)
+    fault = '' if is_dir or is_file else _SPECIAL.get(stat.S_IFMT(found.st_mode), 'not a file')
+    return Entry(entry.name, is_dir, is_file, found.st_size, found.st_mtime_ns, is_link, fault)
 
 
 def _remote_entry(path: str) -> Entry:
     with os_errors(path):
-        stat = _gfile(path).stat(path)
-    is_dir, name = stat.is_directory, path.rsplit('/', 1)[1]
-    return Entry(name, is_dir, not is_dir, stat.length, stat.mtime_nsec)
+        found = _gfile(path).stat(path)
+    is_dir, name = found.is_directory, path.rsplit('/', 1)[1]
+    return Entry(name, is_dir, not is_dir, found.length, found.mtime_nsec)
 
 
 def make_dirs(directory: str) -> None:

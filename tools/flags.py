@@ -51,8 +51,21 @@ _CONVERSION = {
         "Split by given path, with this in place of image_dir: 'tf_files/flower_photos' gives the "
         "published tutorial's test set."
     ),
+    'recursive': 'Take the pictures of nested folders too; the class is the first level.',
+    'follow_links': 'Whether links that lead out of image_dir are followed.',
+    'store_max_side': (
+        'Store larger pictures scaled down to this many pixels on their longer side (JPEG of '
+        'quality 95): phone photos take a tenth of the space and are read many times faster. '
+        '0: as large as they are.'
+    ),
+    'max_pixels': 'Skip pictures of more pixels; their header tells, before they are decoded.',
+    'on_duplicate': (
+        'What to do with files of the same content: keep them (and warn of those in two classes '
+        'or splits), drop all but the first by name, or fail.'
+    ),
     'num_shards': 'Shards per split; 0: one for every --shard_mib.',
     'shard_mib': 'About how large a shard is, in MiB.',
+    'write_index': "Also write <shard>.idx: each record's offset and size, as DALI reads them.",
     'workers': 'Threads that decode and check pictures; 0: one per core.',
     'on_bad_image': 'What to do with a file that is no whole picture: skip (and list) it, or fail.',
     'max_bad_fraction': 'Fail when more than this fraction of the pictures is bad.',

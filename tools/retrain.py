@@ -22,8 +22,9 @@ from poets_tfr.config import (
 from poets_tfr.records.manifest import settings_of
 from poets_tfr.tools import flags
 
-_SPLIT_FLAGS = (
-    'validation_percentage', 'testing_percentage', 'split_by', 'split_prefix', 'classes'
+_RECORDS_FLAGS = (
+    'validation_percentage', 'testing_percentage', 'split_by', 'split_prefix', 'classes',
+    'recursive', 'follow_links', 'store_max_side', 'max_pixels', 'on_duplicate',
 )  # fmt: skip
 _CHECKPOINT_PATH = '/tmp/_retrain_checkpoint'
 
@@ -76,7 +77,7 @@ def _main(values: absl_flags.FlagValues, positional: list[str]) -> None:
         output=flags.build(OutputConfig, values),
     )
     settings = settings_of(config.conversion)
-    insisted = {name: settings[name] for name in flags.typed(values, _SPLIT_FLAGS)}
+    insisted = {name: settings[name] for name in flags.typed(values, _RECORDS_FLAGS)}
     retrain.retrain(config, insisted)
 
 

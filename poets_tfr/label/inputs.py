@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from poets_tfr import files
 from poets_tfr.config import InputError
-from poets_tfr.records.image_dir import PICTURE_EXTENSIONS
+from poets_tfr.records.folders import PICTURE_EXTENSIONS
 
 STDIN = '-'
 

@@ -13,21 +13,27 @@ from collections.abc import Iterator, Sequence
 from poets_tfr import files, progress
 from poets_tfr.config import InputError
 from poets_tfr.progress import printable
-from poets_tfr.records import codecs, schema
-from poets_tfr.records.image_dir import ClassFolder, path_bytes
+from poets_tfr.records import codecs, duplicates, schema
+from poets_tfr.records.duplicates import Member
+from poets_tfr.records.image_dir import ClassFolder
 from poets_tfr.records.manifest import (
     CONVERT_AGAIN,
+    DALI_SUFFIX,
+    DUPLICATES,
     INDEX_SUFFIX,
     SKIPPED,
     IndexEntry,
     Manifest,
     Shard,
     ShardIndex,
+    dali_index,
+    duplicates_tsv,
     skipped_tsv,
     table,
     tfds_metadata,
 )
 from poets_tfr.records.shards import FRAME_BYTES, cores, ordered
+from poets_tfr.records.splits import path_bytes
 
 _REMAKE = f'delete the shard and {CONVERT_AGAIN}'
 
@@ -55,6 +61,7 @@ def describe(manifest: Manifest) -> str:
             f'{manifest.found:,} files found, {manifest.skipped:,} skipped, '
             f'{manifest.ignored:,} ignored.',
             *(f'  skipped {count:,}: {printable(reason)}' for reason, count in reasons),
+            *([f'{manifest.duplicates:,} duplicates, all kept.'] if manifest.duplicates else []),
         ]
     )
 
@@ -93,6 +100,7 @@ class _Checker:
     def __init__(self, records_dir: str, manifest: Manifest):
         self._records_dir, self._manifest = records_dir, manifest
         self._indexes: list[ShardIndex] = []
+        self._members: list[Member] = []
         self._shard_of: dict[str, str] = {}
         self._counts: dict[str, Counter[int]] = {name: Counter() for name in manifest.splits}
         self.findings: list[str] = []
@@ -121,6 +129,8 @@ class _Checker:
         readable = readable_records(path)
         if readable < len(entries) and readable not in damaged:
             self._found_record(shard, readable, entries[readable], 'its checksum is wrong')
+        self._members += [Member(e.path, e.label, split, e.source_sha256) for e in entries]
+        self._check_dali_index(path + DALI_SUFFIX, index)
         for entry in index.entries:
             other = self._shard_of.setdefault(entry.path, shard.file)
             if other != shard.file:
@@ -151,11 +161,27 @@ class _Checker:
                 f'{self._manifest.found} files found; {len(entries)} pictures and '
                 f'{self._manifest.ignored} ignored files are fewer or more'
             )
-        contents = {SKIPPED: skipped_tsv(skipped), **tfds_metadata(self._manifest)}
+        copies = duplicates.find(self._members)
+        if self._manifest.duplicates != len(copies):
+            self._found_in_manifest(
+                f'{self._manifest.duplicates} duplicates; the indexes hold {len(copies)}'
+            )
+        contents = {
+            SKIPPED: skipped_tsv(skipped),
+            DUPLICATES: duplicates_tsv(copies),
+            **tfds_metadata(self._manifest),
+        }
         for name, content in contents.items():
             path = files.join(self._records_dir, name)
             if not files.exists(path) or files.read_bytes(path) != content:
                 self.findings.append(f'{name} is not as it was written: {CONVERT_AGAIN}')
+
+    def _check_dali_index(self, path: str, index: ShardIndex) -> None:
+        if files.exists(path) and files.read_bytes(path) != dali_index(index):
+            self.findings.append(
+                f'{index.shard}{DALI_SUFFIX} does not fit its shard: delete it, or write it again '
+                'with tools/convert_images.py --write_index'
+            )
 
     def _load_index(self, shard: Shard) -> ShardIndex | None:
         """The shard's index if it can be relied on; else says what is wrong with it."""

@@ -7,33 +7,25 @@ lossy ones as JPEG of quality 95.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import functools
 import io
-import struct
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from poets_tfr.config import MAX_PIXELS
+from poets_tfr.records import headers
+from poets_tfr.records.headers import BadPictureError as BadPictureError
+from poets_tfr.records.headers import Header, one_line
+from poets_tfr.records.headers import kind_of as kind_of
+from poets_tfr.records.headers import pillow_silenced as pillow_silenced
+
 JPEG_QUALITY = 95
-MAX_PIXELS = 178_956_970  # Pillow's limit against decompression bombs
-VERSION = 1  # raised when the stored bytes of some picture change
+VERSION = 2  # raised when the stored bytes of some picture change
 
-_ORIENTATION = 0x0112  # the EXIF tag
-_LOSSY = 'JPEG', 'WebP', 'AVIF'
-
-# JPEG markers.
-_START_OF_FRAME = 0xC0, 0xC1, 0xC2  # baseline, extended, progressive
-_START_OF_SCAN = 0xDA
-_SAYS_NOTHING_OF_SIZE = frozenset([0xC4, 0xDB, 0xDD, 0xE0, *range(0xE2, 0xF0), 0xFE])
-
+_BEYOND_TENSORFLOW = 'WebP', 'TIFF', 'AVIF'
 _NOT_HERE = 'is read through tensorflow-io, which is not here'
-
-
-class BadPictureError(Exception):
-    """A file that cannot become a record; the message is the reason, for a person."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,127 +34,59 @@ class StoredPicture:
 
     encoded: upright JPEG or PNG bytes that `tf.io.decode_jpeg(encoded, channels=3)` shows rightly.
     format: 'JPEG' or 'PNG'.
-    as_is: whether `encoded` is the source file, byte for byte.
+    outcome: 'as is' (`encoded` is the source file, byte for byte), 'as JPEG', 'as PNG', or
+      'scaled down'.
     """
 
     encoded: bytes
     format: str
     height: int
     width: int
-    as_is: bool
+    outcome: str
+
+    @property
+    def as_is(self) -> bool:
+        return self.outcome == 'as is'
 
 
-def kind_of(content: bytes) -> str | None:
-    """The format by content: 'JPEG', 'PNG', 'GIF', 'BMP', 'WebP', 'TIFF' or 'AVIF'; else None."""
-    if content.startswith(b'\xff\xd8\xff'):
-        return 'JPEG'
-    if content.startswith(b'\x89PNG\r\n\x1a\n'):
-        return 'PNG'
-    if content[:6] in (b'GIF87a', b'GIF89a'):
-        return 'GIF'
-    if content.startswith(b'BM'):
-        return 'BMP'
-    if content.startswith(b'RIFF') and content[8:12] == b'WEBP':
-        return 'WebP'
-    if content[:4] in (b'II*\0', b'MM\0*'):
-        return 'TIFF'
-    if content[4:12] in (b'ftypavif', b'ftypavis'):
-        return 'AVIF'
-    return None
-
-
-def store(content: bytes, max_pixels: int = MAX_PIXELS, check: bool = True) -> StoredPicture:
+def store(
+    content: bytes, max_side: int = 0, max_pixels: int = MAX_PIXELS, check: bool = True
+) -> StoredPicture:
     """Settles once what a picture file shows.
 
-    With `check` off, the data of a file that is stored as it is are not gone through: for whoever
-    decodes them next anyway, and so finds the damage.
+    Args:
+      content: the file's bytes.
+      max_side: a picture that is wider or higher is stored scaled down to it; 0: as large as it is.
+      max_pixels: a larger picture is refused, before it is decoded.
+      check: whether the data of a file that is stored as it is are gone through; to be left out by
+        whoever decodes them next anyway, and so finds the damage.
 
     Raises:
       BadPictureError: the content is empty, no picture, too large, or damaged.
     """
-    if not content:
-        raise BadPictureError('the file is empty')
-    kind = kind_of(content)
-    if kind is None:
-        raise BadPictureError('not a picture of a known format')
-    header = _read_header(content, kind)
+    header = headers.read(content)
     if header.width * header.height > max_pixels:
         raise BadPictureError(
             f'too large: {header.width} x {header.height} pixels, {max_pixels} are the limit'
         )
-    if kind in ('JPEG', 'PNG') and not header.has_alpha and header.orientation == 1:
-        if check and kind == 'JPEG':
-            _check_jpeg(content, header)
-        elif check:
-            _decode(content, kind)
-        return StoredPicture(content, kind, header.height, header.width, as_is=True)
-    if kind == 'BMP' or (kind == 'GIF' and header.has_alpha):
-        pixels = _decode_with_pillow(content, kind)
-    else:
-        pixels = _decode(content, kind, channels=4 if header.has_alpha else 3)
-    pixels = _on_white(pixels) if header.has_alpha else pixels[..., :3]
+    scaled = 0 < max_side < max(header.width, header.height)
+    if not scaled and _is_shown_rightly(header):
+        if check:
+            _check(content, header)
+        return StoredPicture(content, header.kind, header.height, header.width, 'as is')
+    pixels = _decode_on_white(content, header, max_side if scaled else 0)
+    if scaled:
+        pixels = _scaled_down(pixels, max_side)
     pixels = np.ascontiguousarray(_upright(pixels, header.orientation))
+    stored_as = 'PNG' if header.is_lossless and not scaled else 'JPEG'
     height, width, _ = pixels.shape
-    return StoredPicture(*_encode(pixels, kind), height, width, as_is=False)
+    outcome = 'scaled down' if scaled else f'as {stored_as}'
+    return StoredPicture(_encode(pixels, stored_as), stored_as, height, width, outcome)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Header:
-    width: int
-    height: int
-    has_alpha: bool
-    orientation: int
-
-
-@contextlib.contextmanager
-def pillow_silenced() -> Iterator[None]:
-    """Inside, Pillow's remarks on odd headers are not shown: the decoder judges.
-
-    Warnings are filtered for all threads at once: to be entered before others are started.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', module=r'PIL\.')
-        yield
-
-
-def _read_header(content: bytes, kind: str) -> _Header:
-    if kind == 'JPEG' and (header := _plain_jpeg_header(content)):
-        return header
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            has_alpha = image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info
-            orientation = 1
-            with contextlib.suppress(Exception):  # damaged EXIF is no reason to lose a picture
-                orientation = image.getexif().get(_ORIENTATION, 1)
-            orientation = orientation if orientation in range(1, 9) else 1
-            return _Header(image.width, image.height, has_alpha, orientation)
-    except Image.DecompressionBombError:
-        raise BadPictureError(f'too large: more than {2 * MAX_PIXELS} pixels') from None
-    except UnidentifiedImageError:  # its message holds an address in memory
-        raise BadPictureError(f'damaged {kind} header') from None
-    except Exception as error:  # of many types, for the header may hold any bytes
-        raise BadPictureError(f'damaged {kind} header ({_one_line(error)})') from None
-
-
-def _plain_jpeg_header(content: bytes) -> _Header | None:
-    """The header of a JPEG without EXIF or oddities, else None.
-
-    Pillow would read it as well, but for that takes a tenth of the time that decoding takes.
-    """
-    header, place = None, 2
-    while place + 9 <= len(content) and content[place] == 0xFF:
-        marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], 'big')
-        if marker == _START_OF_SCAN:
-            return header
-        if marker in _START_OF_FRAME:
-            height, width = struct.unpack('>HH', content[place + 5 : place + 9])
-            header = _Header(width, height, has_alpha=False, orientation=1)
-        elif marker not in _SAYS_NOTHING_OF_SIZE:
-            return None
-        place += 2 + length
-    return None
+def _is_shown_rightly(header: Header) -> bool:
+    turned = header.orientation != 1
+    return header.kind in ('JPEG', 'PNG') and not (header.has_alpha or turned or header.is_odd)
 
 
 def decoded_size(encoded: bytes) -> tuple[int, int]:
@@ -175,15 +99,46 @@ def decoded_size(encoded: bytes) -> tuple[int, int]:
     return height, width
 
 
-def _check_jpeg(content: bytes, header: _Header) -> None:
-    """Goes through all of the data but makes a small picture: the same verdict, sooner."""
-    eighth = -(-header.height // 8), -(-header.width // 8), 3
-    if _decode(content, 'JPEG', ratio=8).shape != eighth:
-        raise BadPictureError(f'damaged JPEG header ({header.width} x {header.height} pixels)')
+def _check(content: bytes, header: Header) -> None:
+    """Decodes a picture that is stored as it is; a JPEG at an eighth: the same verdict, sooner."""
+    ratio = 8 if header.kind == 'JPEG' else 1
+    wanted = -(-header.height // ratio), -(-header.width // ratio), 3
+    if _decode(content, header.kind, ratio=ratio).shape != wanted:
+        raise BadPictureError(
+            f'damaged {header.kind} header ({header.width} x {header.height} pixels)'
+        )
+
+
+def _decode_on_white(content: bytes, header: Header, max_side: int) -> np.ndarray:
+    """uint8 [height, width, 3]; larger than `max_side`, if that is given, but maybe scaled."""
+    if header.is_odd:
+        return _on_white(_decode_with_pillow(content, header.kind))
+    ratio = _decoding_ratio(header, max_side)
+    if header.has_alpha:
+        return _on_white(_decode(content, header.kind, channels=4, ratio=ratio))
+    return _decode(content, header.kind, ratio=ratio)[..., :3]  # TIFF and WebP may come with four
+
+
+def _decoding_ratio(header: Header, max_side: int) -> int:
+    """By how much a JPEG may be scaled while it is decoded, with twice the pixels to spare."""
+    if header.kind != 'JPEG' or not max_side:
+        return 1
+    spare = max(header.width, header.height) / (2 * max_side)
+    return next((ratio for ratio in (8, 4, 2) if ratio <= spare), 1)
+
+
+def _scaled_down(pixels: np.ndarray, max_side: int) -> np.ndarray:
+    """Antialiased: every pixel of the larger picture has its part in the smaller one."""
+    from PIL import Image
+
+    height, width, _ = pixels.shape
+    scale = max_side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
 def _decode(content: bytes, kind: str, channels: int = 3, ratio: int = 1) -> np.ndarray:
-    """uint8 [height, width, 3 or 4]; a picture of several frames or pages gives its first."""
+    """uint8 [height, width, 3 or 4]; a picture of several pages gives its first."""
     import tensorflow as tf
 
     try:
@@ -191,41 +146,67 @@ def _decode(content: bytes, kind: str, channels: int = 3, ratio: int = 1) -> np.
             pixels = tf.io.decode_jpeg(content, channels=3, ratio=ratio)
         elif kind == 'PNG':
             pixels = tf.io.decode_png(content, channels=channels)
-        elif kind == 'GIF':
-            pixels = tf.io.decode_image(content, channels=3, expand_animations=False)
         else:
-            pixels = _decode_with_tensorflow_io(content, kind)
+            pixels = _decode_beyond_tensorflow(content, kind)
     except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, ValueError) as error:
-        raise BadPictureError(f'damaged or truncated {kind} data ({_one_line(error)})') from None
+        raise BadPictureError(f'damaged or truncated {kind} data ({one_line(error)})') from None
     return pixels.numpy()
 
 
 def _decode_with_pillow(content: bytes, kind: str) -> np.ndarray:
-    """uint8 [height, width, 4]; for what TensorFlow decodes without a word, but wrongly.
-
-    It takes a BMP's palette indices for grey, and a GIF's transparency for black.
-    """
+    """uint8 [height, width, 3 or 4], the first frame; see `Header.is_odd`."""
     from PIL import Image
 
+    if kind in _BEYOND_TENSORFLOW:
+        _require_decoder(kind)
     try:
         with Image.open(io.BytesIO(content)) as image:
+            if image.mode.startswith('I;16'):  # all above 255 would become 255
+                grey = (np.asarray(image) / 257).round().astype(np.uint8)
+                return np.dstack([grey, grey, grey])
             return np.asarray(image.convert('RGBA'))
     except Exception as error:
-        raise BadPictureError(f'damaged or truncated {kind} data ({_one_line(error)})') from None
+        raise BadPictureError(f'damaged or truncated {kind} data ({one_line(error)})') from None
 
 
-def _decode_with_tensorflow_io(content: bytes, kind: str) -> Any:
+def _decode_beyond_tensorflow(content: bytes, kind: str) -> Any:
+    import tensorflow as tf
+
+    _require_decoder(kind)
+    if kind == 'WebP' and hasattr(tf.io, 'decode_webp'):
+        return tf.io.decode_webp(content)[0]
+    tfio = _tensorflow_io()
+    decode = {
+        'WebP': tfio.image.decode_webp,
+        'TIFF': tfio.experimental.image.decode_tiff,
+        'AVIF': tfio.experimental.image.decode_avif,
+    }[kind]
+    return decode(content)
+
+
+def _require_decoder(kind: str) -> None:
+    """Who has no tensorflow-io is told so for all WebP, TIFF and AVIF, whatever decodes them."""
+    import tensorflow as tf
+
+    has_its_own = kind == 'WebP' and hasattr(tf.io, 'decode_webp')  # TensorFlow 2.21
+    if not has_its_own and _tensorflow_io() is None:
+        raise BadPictureError(f'{kind} {_NOT_HERE}')
+
+
+@functools.cache
+def _tensorflow_io() -> Any:
+    """The module, or None where it is not installed or does not load beside this TensorFlow."""
+    import tensorflow as tf
+
     try:
         import tensorflow_io as tfio
 
-        decode = {
-            'WebP': tfio.image.decode_webp,
-            'TIFF': tfio.experimental.image.decode_tiff,
-            'AVIF': tfio.experimental.image.decode_avif,
-        }[kind]
-        return decode(content)
+        tfio.image.decode_webp(b'')
     except (ImportError, NotImplementedError):
-        raise BadPictureError(f'{kind} {_NOT_HERE}') from None
+        return None
+    except tf.errors.InvalidArgumentError:  # so it does decode
+        pass
+    return tfio
 
 
 def is_outdated(reason: str) -> bool:
@@ -233,15 +214,15 @@ def is_outdated(reason: str) -> bool:
     if not reason.endswith(_NOT_HERE):
         return False
     try:
-        _decode(b'', reason.split()[0])
-    except BadPictureError as error:
-        return not str(error).endswith(_NOT_HERE)
+        _require_decoder(reason.split()[0])
+    except BadPictureError:
+        return False
     return True
 
 
 def _on_white(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [h, w, 4] -> uint8 [h, w, 3]: (colour x alpha + white x (255 - alpha)) / 255."""
-    if pixels.shape[-1] == 3:  # tensorflow-io gives no alpha for AVIF
+    """uint8 [h, w, 3 or 4] -> uint8 [h, w, 3]: (colour x alpha + white x (255 - alpha)) / 255."""
+    if pixels.shape[-1] == 3:
         return pixels
     colour = pixels[..., :3].astype(np.uint16)
     alpha = pixels[..., 3:].astype(np.uint16)
@@ -260,15 +241,9 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels
 
 
-def _encode(pixels: np.ndarray, kind: str) -> tuple[bytes, str]:
+def _encode(pixels: np.ndarray, picture_format: str) -> bytes:
     import tensorflow as tf
 
-    if kind in _LOSSY:
-        return tf.io.encode_jpeg(pixels, quality=JPEG_QUALITY).numpy(), 'JPEG'
-    return tf.io.encode_png(pixels).numpy(), 'PNG'
-
-
-def _one_line(error: Exception) -> str:
-    """TensorFlow's messages start with the op's name in braces and end with a trace."""
-    text = str(getattr(error, 'message', None) or error).split('}} ')[-1]
-    return text.strip().split('\n')[0].split(' [Op:')[0][:160]
+    if picture_format == 'JPEG':
+        return tf.io.encode_jpeg(pixels, quality=JPEG_QUALITY).numpy()
+    return tf.io.encode_png(pixels).numpy()

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import logging
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,14 +19,17 @@ from typing import NamedTuple
 from poets_tfr import files
 from poets_tfr.config import ConversionConfig, InputError
 from poets_tfr.progress import printable
+from poets_tfr.records import splits
+from poets_tfr.records.folders import (
+    PICTURE_EXTENSIONS,
+    Contents,
+    Folders,
+    is_hidden,
+    is_picture,
+)
+from poets_tfr.records.splits import MAX_NUM_IMAGES_PER_CLASS, SPLITS
 
 log = logging.getLogger('poets_tfr')
-
-SPLITS = 'train', 'validation', 'test'
-PICTURE_EXTENSIONS = frozenset(
-    '.jpg .jpeg .jpe .jfif .png .gif .bmp .webp .tif .tiff .avif'.split()
-)
-MAX_NUM_IMAGES_PER_CLASS = 2**27 - 1  # the original's ~134M, part of its split formula
 
 
 class ClassFolder(NamedTuple):
@@ -43,6 +46,8 @@ class Picture:
     path: relative to image_dir, '/'-separated: `<class folder>/<file>`.
     label: 0-based index of the class.
     size, mtime_ns: as the file system gives them, to see whether the file changed.
+    fault: why the file must not be opened, so that it is skipped; '' if it may be.
+    copy_of: the path of the picture of the same content that is taken in its place; '' if none.
     """
 
     path: str
@@ -50,19 +55,28 @@ class Picture:
     split: str
     size: int
     mtime_ns: int
+    fault: str = ''
+    copy_of: str = ''
+
+    @property
+    def is_left_out(self) -> bool:
+        return bool(self.fault or self.copy_of)
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """What was found. `ignored` files are neither pictures by name nor looked into."""
+    """What was found below image_dir: every file is one of the pictures or `ignored`.
+
+    Folders that `--classes` leaves out are not looked into.
+    """
 
     classes: tuple[ClassFolder, ...]
     pictures: tuple[Picture, ...]
     ignored: int
 
     def counts(self) -> dict[str, list[int]]:
-        """Split -> number of pictures of each class, in label order."""
-        counter = Counter((picture.split, picture.label) for picture in self.pictures)
+        """Split -> number of pictures of each class, in label order; those with a fault not."""
+        counter = Counter((p.split, p.label) for p in self.pictures if not p.fault)
         return {s: [counter[s, label] for label in range(len(self.classes))] for s in SPLITS}
 
 
@@ -76,17 +90,6 @@ def label_of(folder: str) -> str:
     return label if label.strip() else re.sub(r'\s', ' ', folder)  # the labels file is line by line
 
 
-def path_bytes(path: str) -> bytes:
-    """A path's own bytes, also where they are not UTF-8."""
-    return os.fsencode(path)
-
-
-def split_percentage(hashed_path: str) -> float:
-    """Where a path falls in [0, 100]: the original retrain.py's formula (r1.1 and later)."""
-    digest = int(hashlib.sha1(path_bytes(hashed_path)).hexdigest(), 16)
-    return digest % (MAX_NUM_IMAGES_PER_CLASS + 1) * (100.0 / MAX_NUM_IMAGES_PER_CLASS)
-
-
 def list_image_dir(config: ConversionConfig) -> Listing:
     """Finds the classes and pictures of `config.image_dir` and decides every picture's split.
 
@@ -94,28 +97,60 @@ def list_image_dir(config: ConversionConfig) -> Listing:
       InputError: no such folder; not at least two classes; labels that collide; a class that is too
         small for the splits asked for.
     """
-    folders = _class_folders(config)
-    classes: list[ClassFolder] = []
-    pictures: list[Picture] = []
-    ignored = 0
-    for folder, entries, others in folders:
-        label = len(classes)
-        names = [entry.name for entry in entries]
-        splits = _splits_of_class(config, folder, names)
-        for entry, split in zip(entries, splits, strict=True):
-            path = f'{folder}/{entry.name}'
-            pictures.append(Picture(path, label, split, entry.size, entry.mtime_ns))
+    found, ignored = _class_folders(config)
+    classes, pictures = [], []
+    for label, (folder, contents) in enumerate(found):
+        pictures += _pictures_of_class(config, folder, label, contents)
         classes.append(ClassFolder(folder, label_of(folder)))
-        ignored += others
     _check_labels(classes)
     return Listing(tuple(classes), tuple(pictures), ignored)
 
 
-def _class_folders(config: ConversionConfig) -> list[tuple[str, list[files.Entry], int]]:
-    """(folder name, its pictures, the number of its other files) for every class, sorted."""
+def _pictures_of_class(
+    config: ConversionConfig, folder: str, label: int, contents: Contents
+) -> list[Picture]:
+    usable = [file.name for file in contents.pictures if not file.fault]
+    split_of = dict(zip(usable, splits.of_class(config, folder, usable), strict=True))
+    return [
+        Picture(
+            f'{folder}/{file.name}',
+            label,
+            split_of.get(file.name) or splits.by_hash(config, folder, file.name),
+            file.size,
+            file.mtime_ns,
+            file.fault,
+        )
+        for file in contents.pictures
+    ]
+
+
+def _class_folders(config: ConversionConfig) -> tuple[list[tuple[str, Contents]], int]:
+    """(folder name, what it holds) for every class, sorted; and how many files are ignored."""
     root = config.image_dir
+    top = _scan_root(root)
+    folders = Folders(root, config.recursive, config.follow_links)
+    names = [entry.name for entry in top if entry.is_dir and not is_hidden(entry.name)]
+    chosen = _chosen(config, names)
+    found = []
+    ignored = sum(not entry.is_dir for entry in top)
+    for entry in top:
+        if entry.is_dir and (not chosen or entry.name in chosen):
+            if folders.leads_out(entry, files.join(root, entry.name)):
+                log.warning('%s is a link out of %s: not followed.', printable(entry.name), root)
+                ignored += 1
+                continue
+            contents = folders.look_into(entry.name)
+            ignored += contents.ignored
+            if _is_class(config, entry.name, contents):
+                found.append((entry.name, contents))
+    if len(found) < 2:
+        raise InputError(_too_few_classes(root, top, [name for name, _ in found]))
+    return found, ignored
+
+
+def _scan_root(root: str) -> list[files.Entry]:
     try:
-        top = files.scan(root)
+        return files.scan(root)
     except FileNotFoundError:
         raise InputError(
             f"--image_dir: image directory '{root}' not found (looked at {files.absolute(root)})."
@@ -124,61 +159,66 @@ def _class_folders(config: ConversionConfig) -> list[tuple[str, list[files.Entry
         raise InputError(
             f'--image_dir: {root} is a file: name the folder that holds one folder per class.'
         ) from None
-    names = [entry.name for entry in top if entry.is_dir and not entry.name.startswith('.')]
-    if missing := [name for name in config.classes if name not in names]:
-        raise InputError(
-            f'--classes: {root} has no folder {missing[0]!r}; it has {", ".join(names) or "none"}.'
-        )
-    found = []
-    for name in sorted(set(config.classes)) or names:
-        log.info("Looking for images in '%s'", printable(name))
-        entries = files.scan(files.join(root, name))
-        pictures = [entry for entry in entries if _is_picture(entry)]
-        others = sum(not entry.is_dir for entry in entries) - len(pictures)
-        _warn_of_other_files(name, entries)
-        if not pictures and config.classes:
-            raise InputError(f'--classes: the folder {name!r} in {root} holds no pictures.')
-        if not pictures:
-            log.warning('No files found in %s: it is not taken as a class.', printable(name))
-            continue
-        if len(pictures) < 20:
-            log.warning(
-                'WARNING: Folder has less than 20 images, which may cause issues. (%s: %d)',
-                printable(name), len(pictures),
-            )  # fmt: skip
-        elif len(pictures) > MAX_NUM_IMAGES_PER_CLASS:
-            log.warning(
-                'WARNING: Folder %s has more than %d images. Some images will never be selected.',
-                printable(name), MAX_NUM_IMAGES_PER_CLASS,
-            )  # fmt: skip
-        found.append((name, pictures, others))
-    if len(found) < 2:
-        raise InputError(_too_few_classes(root, top, [name for name, _, _ in found]))
-    return found
 
 
-def _warn_of_other_files(folder: str, entries: Sequence[files.Entry]) -> None:
+def _chosen(config: ConversionConfig, names: Sequence[str]) -> set[str]:
+    """The folders that --classes means, however their accents are encoded; none without it."""
+    chosen = set()
+    for wanted in config.classes:
+        alike = [name for name in names if _composed(name) == _composed(wanted)]
+        if not alike:
+            raise InputError(
+                f'--classes: {config.image_dir} has no folder {wanted!r}; it has '
+                f'{", ".join(names) or "none"}.'
+            )
+        chosen.add(wanted if wanted in alike else alike[0])
+    return chosen
+
+
+def _composed(name: str) -> str:
+    """Unicode's NFC: macOS writes an accented letter as two characters, others as one."""
+    return unicodedata.normalize('NFC', name)
+
+
+def _is_class(config: ConversionConfig, name: str, contents: Contents) -> bool:
+    """Whether a folder has pictures; says what people should know of it."""
+    if is_hidden(name):
+        return False
+    log.info("Looking for images in '%s'", printable(name))
+    _warn_of_what_is_left(name, contents)
+    count = len(contents.pictures)
+    if not count and config.classes:
+        raise InputError(f'--classes: the folder {name!r} in {config.image_dir} holds no pictures.')
+    if not count:
+        log.warning('No files found in %s: it is not taken as a class.', printable(name))
+    elif count < 20:
+        log.warning(
+            'WARNING: Folder has less than 20 images, which may cause issues. (%s: %d)',
+            printable(name), count,
+        )  # fmt: skip
+    elif count > MAX_NUM_IMAGES_PER_CLASS:
+        log.warning(
+            'WARNING: Folder %s has more than %d images. Some images will never be selected.',
+            printable(name), MAX_NUM_IMAGES_PER_CLASS,
+        )  # fmt: skip
+    return count > 0
+
+
+def _warn_of_what_is_left(folder: str, contents: Contents) -> None:
     """A person may take them for pictures (.heic, say) and wonder where they are."""
-    others = Counter(
-        os.path.splitext(entry.name)[1].lower() or 'no extension'
-        for entry in entries
-        if entry.is_file and not _is_picture(entry) and not _is_clutter(entry.name)
-    )
-    for extension, count in sorted(others.items()):
+    for extension, count in sorted(contents.other_extensions.items()):
         log.warning(
             '%s: %d files with %s are not taken; pictures end in %s.',
-            printable(folder), count, printable(extension), ' '.join(sorted(PICTURE_EXTENSIONS)),
+            printable(folder), count, printable(extension or 'no extension'),
+            ' '.join(sorted(PICTURE_EXTENSIONS)),
         )  # fmt: skip
-
-
-def _is_clutter(name: str) -> bool:
-    """What file managers leave in every folder."""
-    return name.startswith('.') or name.lower() in ('thumbs.db', 'desktop.ini')
-
-
-def _is_picture(entry: files.Entry) -> bool:
-    extension = os.path.splitext(entry.name)[1].lower()
-    return entry.is_file and extension in PICTURE_EXTENSIONS and not entry.name.startswith('.')
+    for what, names in (
+        ('hold pictures that are not taken: --recursive takes them', contents.nested),
+        ('are links out of image_dir, or in a circle: not followed', contents.unfollowed),
+    ):
+        if names:
+            shown = ', '.join(map(printable, names[:3])) + (', ...' if len(names) > 3 else '')
+            log.warning('%s: %d folders (%s) %s.', printable(folder), len(names), shown, what)
 
 
 def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]) -> str:
@@ -192,10 +232,9 @@ def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]
         sentence = f'No valid folders of images found at {root}.'
     for entry in top:
         below = files.join(root, entry.name)
-        hidden = entry.name.startswith('.')
-        if entry.is_dir and not hidden and len(_folders_with_pictures(below)) >= 2:
+        if entry.is_dir and not is_hidden(entry.name) and len(_folders_with_pictures(below)) >= 2:
             return f'{sentence} {below} looks right: try --image_dir={below}'
-    loose = sum(map(_is_picture, top))
+    loose = sum(map(is_picture, top))
     if loose:
         above, name = os.path.split(files.absolute(root).rstrip('/'))
         return (
@@ -207,7 +246,8 @@ def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]
         for inner in _folders_with_pictures(files.join(root, entry.name)) if entry.is_dir else ():
             return (
                 f'{sentence} {entry.name} holds no pictures itself, but {entry.name}/{inner} does: '
-                'pictures lie directly in the folder of their class; move them up.'
+                'pictures lie directly in the folder of their class; move them up, or take nested '
+                'folders with --recursive.'
             )
     return f'{sentence} It must hold one folder of pictures for each class.'
 
@@ -217,89 +257,22 @@ def _folders_with_pictures(directory: str) -> list[str]:
     found = []
     with contextlib.suppress(OSError):  # a folder that may not be read is no candidate
         for entry in files.scan(directory):
-            if entry.is_dir and any(
-                map(_is_picture, files.scan(files.join(directory, entry.name)))
-            ):
+            if entry.is_dir and any(map(is_picture, files.scan(files.join(directory, entry.name)))):
                 found.append(entry.name)
     return found
 
 
 def _check_labels(classes: Sequence[ClassFolder]) -> None:
-    seen: dict[str, str] = {}
+    by_label: dict[str, str] = {}
+    by_look: dict[str, str] = {}
     for folder, label in classes:
-        if label in seen:
+        if (same := by_label.setdefault(label, folder)) != folder:
             raise InputError(
-                f'--image_dir: the folders {seen[label]!r} and {folder!r} would both get the label '
+                f'--image_dir: the folders {same!r} and {folder!r} would both get the label '
                 f'{label!r} (lower case, other than a-z and 0-9 becomes a space): rename one.'
             )
-        seen[label] = folder
-
-
-def _hashed_path(config: ConversionConfig, folder: str, name: str) -> str:
-    """What the split is decided by. Files that agree up to `_nohash_` stay together."""
-    if config.splits_by_given_path:
-        path = os.path.join(config.hash_prefix, folder, name)
-        return re.sub(r'_nohash_.*$', '', path)
-    return f'{folder}/{re.sub(r"_nohash_.*$", "", name)}'
-
-
-def _splits_of_class(config: ConversionConfig, folder: str, names: Sequence[str]) -> list[str]:
-    """The split of each file of a class; see `_fill_empty_splits` for the small ones."""
-    groups = [_hashed_path(config, folder, name) for name in names]
-    percentage = {group: split_percentage(group) for group in groups}
-    bounds = _bounds(config)
-    if len(names) < len(bounds):
-        raise InputError(
-            f'--image_dir: the class {folder!r} has {len(names)} pictures, and {len(bounds)} are '
-            f'the least for {", ".join(bounds)}: add pictures, or leave the class out (--classes).'
-        )
-    split_of = {
-        group: next((s for s, (low, high) in bounds.items() if low <= p < high), 'train')
-        for group, p in percentage.items()
-    }
-    _fill_empty_splits(config, folder, split_of, percentage, bounds)
-    return [split_of[group] for group in groups]
-
-
-def _bounds(config: ConversionConfig) -> dict[str, tuple[float, float]]:
-    """Split -> the half-open range of percentages that is its own; the original's order."""
-    v = config.validation_percentage
-    t = v + config.testing_percentage
-    bounds = {'validation': (0, v), 'test': (v, t), 'train': (t, 101)}
-    return {split: (low, high) for split, (low, high) in bounds.items() if low < high}
-
-
-def _fill_empty_splits(
-    config: ConversionConfig,
-    folder: str,
-    split_of: dict[str, str],
-    percentage: dict[str, float],
-    bounds: dict[str, tuple[float, float]],
-) -> None:
-    """Gives each empty split the group whose hash is nearest, from a split that can spare one.
-
-    With the split by given path, which promises the original's split to the picture, an empty split
-    is an error instead: the original divided by zero there.
-    """
-    for split, (low, high) in bounds.items():
-        sizes = Counter(split_of.values())
-        if sizes[split]:
-            continue
-        if config.splits_by_given_path:
+        if by_look.setdefault(_composed(folder), folder) != folder:
             raise InputError(
-                f'--split_by=given_path: the class {folder!r} has no picture in {split}: add '
-                'pictures, raise its percentage, or use --split_by=relative_path, which gives it '
-                'one.'
+                f'--image_dir: two folders are named {folder!r}, with the accents encoded '
+                'differently (Unicode NFC and NFD): merge them, or rename one.'
             )
-        spare = [group for group, current in split_of.items() if sizes[current] > 1]
-        if not spare:
-            raise InputError(
-                f'--image_dir: the class {folder!r} has no picture for {split}: files that agree '
-                'up to _nohash_ stay together, and too few groups are left. Add pictures.'
-            )
-        nearest = min(spare, key=lambda g: (_distance(percentage[g], low, high), g))
-        split_of[nearest] = split
-
-
-def _distance(percentage: float, low: float, high: float) -> float:
-    return max(low - percentage, percentage - high, 0)

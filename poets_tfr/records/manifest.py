@@ -3,7 +3,9 @@
     <name>-<split>.tfrecord-00000-of-00004               a shard
     <name>-<split>.tfrecord-00000-of-00004.index.jsonl   what the shard holds, picture by picture
     manifest.json                                        the rest, written last
+    <name>-<split>.tfrecord-00000-of-00004.idx           the same for DALI (--write_index)
     skipped.tsv                                          every picture that is in no shard, and why
+    duplicates.tsv                                       every picture that has another's content
     dataset_info.json, features.json, *.labels.txt       the same, as TensorFlow Datasets reads it
 
 None of them holds a time or a path of this machine: the same pictures give the same bytes.
@@ -20,11 +22,15 @@ from poets_tfr import files
 from poets_tfr.config import ConversionConfig, InputError
 from poets_tfr.progress import printable
 from poets_tfr.records import codecs, schema
-from poets_tfr.records.image_dir import SPLITS, ClassFolder
+from poets_tfr.records.duplicates import Duplicate
+from poets_tfr.records.image_dir import ClassFolder
+from poets_tfr.records.splits import SPLITS
 
 MANIFEST = 'manifest.json'
 SKIPPED = 'skipped.tsv'
+DUPLICATES = 'duplicates.tsv'
 INDEX_SUFFIX = '.index.jsonl'
+DALI_SUFFIX = '.idx'
 FORMAT = 'poets_tfr records 1'
 CONVERT_AGAIN = (
     'run the conversion again (tools/convert_images.py, or retrain.py with --image_dir), which '
@@ -43,12 +49,12 @@ class IndexEntry:
 
     path: relative to image_dir, '/'-separated.
     label: 0-based index of its class.
-    source_sha256: hex digest of the source file; '' where it could not be read.
+    source_sha256: hex digest of the source file; '' where it was not read.
     encoded_sha256: hex digest of `image/encoded`; '' for a skipped file.
     offset, bytes: where the record's frame begins in the shard, and its length.
-    outcome: 'as is', 'as JPEG', 'as PNG', or 'skipped'.
-    reason: why it was skipped; '' if it was not.
-    source_bytes, first_bytes: of a skipped file, for skipped.tsv; first_bytes in hex.
+    outcome: 'as is', 'as JPEG', 'as PNG', 'scaled down', 'skipped' or 'dropped' (as a copy).
+    reason: why it was skipped or dropped; '' if it was not.
+    source_bytes, first_bytes: of such a file, for skipped.tsv; first_bytes in hex.
     """
 
     path: str
@@ -64,7 +70,7 @@ class IndexEntry:
 
     @property
     def is_record(self) -> bool:
-        return self.outcome != 'skipped'
+        return self.outcome not in ('skipped', 'dropped')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +131,8 @@ class Split:
 class Manifest:
     """manifest.json. `found` = the records of all splits + `skipped` + `ignored`.
 
+    skipped: the files in skipped.tsv, dropped copies included.
+    duplicates: how many records have the content of another one.
     splits: in the order of `SPLITS`, loaded or just made.
     """
 
@@ -137,6 +145,7 @@ class Manifest:
     skipped: int
     skip_reasons: dict[str, int]
     outcomes: dict[str, int]
+    duplicates: int = 0
 
     @property
     def labels(self) -> list[str]:
@@ -164,6 +173,11 @@ def settings_of(config: ConversionConfig) -> dict[str, Any]:
         'testing_percentage': config.testing_percentage,
         'split_by': 'given_path' if config.splits_by_given_path else 'relative_path',
         'split_prefix': config.hash_prefix,
+        'recursive': config.recursive,
+        'follow_links': config.follow_links,
+        'store_max_side': config.store_max_side,
+        'max_pixels': config.max_pixels,
+        'on_duplicate': config.on_duplicate,
         'codecs_version': codecs.VERSION,
         'schema_version': schema.VERSION,
     }
@@ -284,6 +298,20 @@ def skipped_tsv(entries: Iterable[IndexEntry]) -> bytes:
         path, reason = (json.dumps(text)[1:-1] for text in (entry.path, entry.reason))
         lines.append(f'{path}\t{reason}\t{entry.source_bytes}\t{entry.first_bytes}')
     return '\n'.join([*lines, '']).encode('ascii')
+
+
+def duplicates_tsv(duplicates: Iterable[Duplicate]) -> bytes:
+    """duplicates.tsv: path and split, and the path and split of the first of that content."""
+    lines = ['path\tsplit\tsame_as\tits_split']
+    for copy, first in duplicates:
+        cells = copy.path, copy.split, first.path, first.split
+        lines.append('\t'.join(json.dumps(cell)[1:-1] for cell in cells))
+    return '\n'.join([*lines, '']).encode('ascii')
+
+
+def dali_index(index: ShardIndex) -> bytes:
+    """What DALI's tfrecord2idx writes: a line of offset and size, in bytes, for each record."""
+    return ''.join(f'{e.offset} {e.bytes}\n' for e in index.entries if e.is_record).encode()
 
 
 def table(labels: Sequence[str], counts: Mapping[str, Sequence[int]]) -> str:

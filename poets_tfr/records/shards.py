@@ -19,8 +19,9 @@ from typing import TypeVar
 from poets_tfr import files
 from poets_tfr.config import ConversionConfig
 from poets_tfr.records import codecs, schema
-from poets_tfr.records.image_dir import SPLITS, ClassFolder, Listing, Picture, path_bytes
+from poets_tfr.records.image_dir import ClassFolder, Listing, Picture
 from poets_tfr.records.manifest import INDEX_SUFFIX, IndexEntry, ShardIndex, shard_name
+from poets_tfr.records.splits import SPLITS, path_bytes
 
 UNFINISHED = '.unfinished'
 FRAME_BYTES = 8 + 4 + 4  # a TFRecord's length, its checksum, and the data's checksum
@@ -52,8 +53,9 @@ class ShardJob:
     @functools.cached_property
     def contract(self) -> str:
         """A digest of all that a shard's bytes depend on besides its pictures."""
-        versions = [codecs.VERSION, schema.VERSION, self.classes]
-        return hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:16]
+        limits = [self.config.store_max_side, self.config.max_pixels]
+        depends_on = [codecs.VERSION, schema.VERSION, self.classes, limits]
+        return hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:16]
 
 
 # Makes shards in the job's staging folder, calls back for each picture's entry, and yields their
@@ -86,7 +88,7 @@ def plan_shards(config: ConversionConfig, listing: Listing) -> list[ShardPlan]:
         if not pictures:
             continue
         in_order = sorted((_shard_hash(picture.path), picture) for picture in pictures)
-        total = sum(picture.size for picture in pictures)
+        total = sum(picture.size for picture in pictures if not picture.is_left_out)
         shards = config.num_shards or max(1, math.ceil(total / (config.shard_mib << 20)))
         members: list[list[Picture]] = [[] for _ in range(shards)]
         for position, picture in in_order:
@@ -160,11 +162,13 @@ def _finish_shard(job: ShardJob, draft: _Draft) -> ShardIndex:
 
 def _convert_one(job: ShardJob, picture: Picture) -> tuple[IndexEntry, bytes]:
     """One source file -> its index entry (not yet placed) and its record; b'' when skipped."""
+    if picture.is_left_out:
+        return left_out(picture), b''
     content, digest = b'', ''
     try:
         content = files.read_bytes(files.join(job.config.image_dir, picture.path))
         digest = hashlib.sha256(content).hexdigest()
-        stored = codecs.store(content)
+        stored = codecs.store(content, job.config.store_max_side, job.config.max_pixels)
     except (codecs.BadPictureError, OSError) as error:
         if isinstance(error, OSError):
             reason = f'unreadable: {error.strerror}'
@@ -175,7 +179,7 @@ def _convert_one(job: ShardJob, picture: Picture) -> tuple[IndexEntry, bytes]:
             picture.label,
             digest,
             reason=reason,
-            source_bytes=len(content),
+            source_bytes=len(content) or picture.size,
             first_bytes=content[:16].hex(' '),
         ), b''
     label_text = job.classes[picture.label].label
@@ -183,8 +187,19 @@ def _convert_one(job: ShardJob, picture: Picture) -> tuple[IndexEntry, bytes]:
         stored, path_bytes(picture.path), picture.label, label_text, digest
     )
     encoded_sha256 = digest if stored.as_is else hashlib.sha256(stored.encoded).hexdigest()
-    outcome = 'as is' if stored.as_is else f'as {stored.format}'
-    return IndexEntry(picture.path, picture.label, digest, encoded_sha256, outcome=outcome), record
+    entry = IndexEntry(picture.path, picture.label, digest, encoded_sha256, outcome=stored.outcome)
+    return entry, record
+
+
+def left_out(picture: Picture) -> IndexEntry:
+    """The entry of a file that is not read, for its fault or as a copy."""
+    if picture.copy_of:
+        outcome, reason = 'dropped', f'has the content of {picture.copy_of}'
+    else:
+        outcome, reason = 'skipped', picture.fault
+    return IndexEntry(
+        picture.path, picture.label, '', outcome=outcome, reason=reason, source_bytes=picture.size
+    )
 
 
 def cores() -> int:

@@ -16,9 +16,12 @@ from typing import Any
 
 from poets_tfr import files, progress
 from poets_tfr.config import ConversionConfig, InputError
-from poets_tfr.records import codecs
-from poets_tfr.records.image_dir import SPLITS, Listing, Picture
+from poets_tfr.records import codecs, duplicates
+from poets_tfr.records.duplicates import Duplicate, Member
+from poets_tfr.records.image_dir import Listing, Picture
 from poets_tfr.records.manifest import (
+    DALI_SUFFIX,
+    DUPLICATES,
     INDEX_SUFFIX,
     MANIFEST,
     SKIPPED,
@@ -27,6 +30,8 @@ from poets_tfr.records.manifest import (
     Shard,
     ShardIndex,
     Split,
+    dali_index,
+    duplicates_tsv,
     settings_of,
     skipped_tsv,
     table,
@@ -36,9 +41,11 @@ from poets_tfr.records.shards import (
     MakeShards,
     ShardJob,
     ShardPlan,
+    left_out,
     make_shards,
     plan_shards,
 )
+from poets_tfr.records.splits import SPLITS
 
 log = logging.getLogger('poets_tfr')
 
@@ -55,9 +62,10 @@ def convert(
       make_missing: makes the missing shards in place of this process, on other machines say.
 
     Raises:
-      InputError: another process writes there; a bad picture with `on_bad_image='fail'`; more bad
-        pictures than `max_bad_fraction`; a class left without pictures in a split. In all these
-        cases the records that stood before still stand.
+      InputError: another process writes there; a bad picture with `on_bad_image='fail'`; a copy of
+        another picture with `on_duplicate='fail'`; more bad pictures than `max_bad_fraction`; a
+        class left without pictures in a split. In all these cases the records that stood before
+        still stand.
     """
     log.info('%s', table([label for _, label in listing.classes], listing.counts()))
     name = f'Converting {len(listing.pictures)} pictures to {config.records_dir}'
@@ -79,8 +87,9 @@ class _Conversion:
         self._bad = 0
 
     def run(self) -> Manifest:
-        plans = plan_shards(self._config, self._listing)
         with _SeenFiles(self._config) as seen:
+            self._listing = duplicates.settle(self._config, self._listing, seen.sha256_of)
+            plans = plan_shards(self._config, self._listing)
             standing = {plan.name: index for plan in plans if (index := self._standing(plan, seen))}
             for entry in _skipped(standing):
                 self._count(entry)
@@ -90,15 +99,21 @@ class _Conversion:
             written = self._write(missing, seen) if missing else {}
         made = standing | written
         indexes = {plan.name: made[plan.name] for plan in plans}
-        manifest = _manifest(self._config, self._listing, plans, indexes)
+        copies = _duplicates(plans, indexes)
+        manifest = _manifest(self._config, self._listing, plans, indexes, len(copies))
         _check_no_split_lost(manifest, self._listing)
-        self._publish(manifest, indexes)
-        if self._bad:
-            path = files.join(self._config.records_dir, SKIPPED)
-            for entry in _skipped(indexes)[:_SKIPPED_SHOWN]:
-                log.warning('Skipped %s: %s', progress.printable(entry.path), entry.reason)
-            log.warning('%d pictures were skipped: all are listed in %s.', self._bad, path)
+        self._publish(manifest, indexes, copies)
+        duplicates.report(copies, manifest.labels, files.join(self._config.records_dir, DUPLICATES))
+        self._warn_of_bad(indexes)
         return manifest
+
+    def _warn_of_bad(self, indexes: dict[str, ShardIndex]) -> None:
+        bad = [entry for entry in _skipped(indexes) if entry.outcome == 'skipped']
+        for entry in bad[:_SKIPPED_SHOWN]:
+            log.warning('Skipped %s: %s', progress.printable(entry.path), entry.reason)
+        if bad:
+            path = files.join(self._config.records_dir, SKIPPED)
+            log.warning('%d pictures were skipped: all are listed in %s.', len(bad), path)
 
     def _standing(self, plan: ShardPlan, seen: _SeenFiles) -> ShardIndex | None:
         """The index of a finished shard that still holds just the plan's pictures, or None."""
@@ -129,13 +144,14 @@ class _Conversion:
         with contextlib.closing(self._make_missing(self._job, plans, self._count)) as finished:
             for plan, index in zip(plans, finished, strict=True):
                 for picture, entry in zip(plan.pictures, index.entries, strict=True):
-                    seen.remember(picture, entry.source_sha256)
+                    if not picture.is_left_out:
+                        seen.remember(picture, entry.source_sha256)
                 written[plan.name] = index
         self._staged |= written.keys()
         return written
 
     def _count(self, entry: IndexEntry) -> None:
-        if entry.is_record:
+        if entry.outcome != 'skipped':
             return
         path = progress.printable(entry.path)
         if self._config.on_bad_image == 'fail':
@@ -152,14 +168,19 @@ class _Conversion:
                 'replaced. Mend or remove them, or raise the fraction.'
             )
 
-    def _publish(self, manifest: Manifest, indexes: dict[str, ShardIndex]) -> None:
+    def _publish(
+        self, manifest: Manifest, indexes: dict[str, ShardIndex], copies: list[Duplicate]
+    ) -> None:
         """Puts everything in its place, the manifest last; a records_dir that is right stays."""
         records_dir = self._config.records_dir
         contents = {
             SKIPPED: skipped_tsv(_skipped(indexes)),
+            DUPLICATES: duplicates_tsv(copies),
             **tfds_metadata(manifest),
             MANIFEST: files.json_bytes(manifest.to_json()),
         }
+        if self._config.write_index:
+            contents = {i.shard + DALI_SUFFIX: dali_index(i) for i in indexes.values()} | contents
         if not files.exists(self._staging) and all(
             _holds(files.join(records_dir, name), content) for name, content in contents.items()
         ):
@@ -167,7 +188,8 @@ class _Conversion:
             return
         files.remove(files.join(records_dir, MANIFEST))
         for name in sorted(self._staged):
-            files.remove(files.join(records_dir, name + INDEX_SUFFIX))
+            for suffix in INDEX_SUFFIX, DALI_SUFFIX:
+                files.remove(files.join(records_dir, name + suffix))
             for moved in name, name + INDEX_SUFFIX:
                 files.move(files.join(self._staging, moved), files.join(records_dir, moved))
         self._remove_old_shards(indexes)
@@ -183,8 +205,12 @@ class _Conversion:
         for name in files.list_names(records_dir):
             shard = name.removesuffix(INDEX_SUFFIX)
             if shard != name and shard.startswith(f'{self._config.name}-') and shard not in indexes:
-                files.remove(files.join(records_dir, shard))
-                files.remove(files.join(records_dir, name))
+                for suffix in (
+                    '',
+                    DALI_SUFFIX,
+                    INDEX_SUFFIX,
+                ):  # the index last: it says whose they are
+                    files.remove(files.join(records_dir, shard + suffix))
 
 
 def _make_shards_with_bar(
@@ -227,7 +253,14 @@ class _SeenFiles:
         self._new[picture.path] = [picture.size, picture.mtime_ns, sha256]
 
     def is_unchanged(self, picture: Picture, entry: IndexEntry) -> bool:
-        size, mtime_ns, sha256 = self._old.get(picture.path, (0, 0, ''))
+        if picture.is_left_out:
+            return entry == left_out(picture)
+        return entry.outcome != 'dropped' and self.sha256_of(picture) == entry.source_sha256
+
+    def sha256_of(self, picture: Picture) -> str:
+        """Hex digest of the file; '' where it cannot be read."""
+        remembered = self._new.get(picture.path) or self._old.get(picture.path)
+        size, mtime_ns, sha256 = remembered or (0, 0, '')
         stats_agree = (size, mtime_ns) == (picture.size, picture.mtime_ns)
         if not (stats_agree and mtime_ns and sha256):
             try:
@@ -235,7 +268,7 @@ class _SeenFiles:
             except OSError:
                 sha256 = ''
         self.remember(picture, sha256)
-        return sha256 == entry.source_sha256
+        return sha256
 
 
 def _holds(path: str, content: bytes) -> bool:
@@ -249,11 +282,21 @@ def _skipped(indexes: Mapping[str, ShardIndex]) -> list[IndexEntry]:
     return [entry for index in indexes.values() for entry in index.entries if not entry.is_record]
 
 
+def _duplicates(plans: list[ShardPlan], indexes: dict[str, ShardIndex]) -> list[Duplicate]:
+    return duplicates.find(
+        Member(entry.path, entry.label, plan.split, entry.source_sha256)
+        for plan in plans
+        for entry in indexes[plan.name].entries
+        if entry.is_record
+    )
+
+
 def _manifest(
     config: ConversionConfig,
     listing: Listing,
     plans: list[ShardPlan],
     indexes: dict[str, ShardIndex],
+    copies: int,
 ) -> Manifest:
     splits = {}
     for split in SPLITS:
@@ -275,19 +318,24 @@ def _manifest(
         found=len(everything) + listing.ignored,
         ignored=listing.ignored,
         skipped=len(skipped),
-        skip_reasons=dict(Counter(entry.reason for entry in skipped)),
+        skip_reasons=dict(Counter(_without_path(entry) for entry in skipped)),
         outcomes=dict(Counter(entry.outcome for entry in everything)),
+        duplicates=copies,
     )
 
 
+def _without_path(entry: IndexEntry) -> str:
+    return 'has the content of another picture' if entry.outcome == 'dropped' else entry.reason
+
+
 def _check_no_split_lost(manifest: Manifest, listing: Listing) -> None:
-    """A class whose every picture of a split was bad would break training hours later."""
+    """A class whose every picture of a split is left out would break training hours later."""
     for split, listed in listing.counts().items():
         stored = manifest.splits[split].pictures_per_class
         for (folder, _), before, after in zip(listing.classes, listed, stored, strict=True):
             if before and not after:
                 raise InputError(
                     f'--image_dir: all {before} pictures of the class {folder!r} for {split} are '
-                    'bad (run with --on_bad_image=fail to see the first). Nothing was replaced. '
-                    'Remove or mend them and run again.'
+                    'bad (run with --on_bad_image=fail to see the first) or dropped as copies. '
+                    'Nothing was replaced. Remove or mend them and run again.'
                 )

@@ -47,7 +47,7 @@ def wanted(tmp_path_factory: pytest.TempPathFactory, image_dir: Path) -> dict[st
     ended = command_line.call('convert_images', *flags(image_dir, records_dir))
     assert ended.status == 0, ended.err
     contents = conversion.contents(records_dir)
-    assert len(contents) == 2 * 9 + 5, 'three shards and indexes for each split, and five more'
+    assert len(contents) == 2 * 9 + 6, 'three shards and indexes for each split, and six more'
     assert b'bluebells/half.jpg' in contents['skipped.tsv']
     return contents
 

@@ -14,7 +14,8 @@ import pytest
 from conversion import listed, splits_of, touch
 
 from poets_tfr.config import InputError
-from poets_tfr.records.image_dir import label_of, split_percentage
+from poets_tfr.records.image_dir import label_of
+from poets_tfr.records.splits import split_percentage
 
 # The names of the 3,670 pictures of flower_photos, as its archive of 2016 holds them.
 FLOWERS = (Path(__file__).parents[1] / 'data/flower_photos_files.txt').read_text().split()
@@ -280,7 +281,7 @@ def test_extensions_in_any_case_and_each_file_once(tmp_path: Path) -> None:
     assert sorted(found) == sorted(f'daisy/{name}' for name in names)
 
 
-def test_what_is_no_picture_is_counted_as_ignored(tmp_path: Path) -> None:
+def test_every_file_is_a_picture_or_ignored(tmp_path: Path) -> None:
     two_classes(tmp_path)
     touch(tmp_path, ['daisy/.hidden.jpg', 'daisy/Thumbs.db', 'daisy/notes.txt', 'daisy/jpg'])
     touch(tmp_path, numbered('.hidden', 30) + ['daisy/folder.jpg/x.jpg', 'LICENSE.txt'])
@@ -288,8 +289,17 @@ def test_what_is_no_picture_is_counted_as_ignored(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'daisy/pipe.jpg')
     listing = listed(tmp_path)
     assert [c.folder for c in listing.classes] == ['daisy', 'roses']
-    assert len(listing.pictures) == 60
-    assert listing.ignored == 6  # four files, the dangling link, the pipe; a folder is not a file
+    usable = [picture for picture in listing.pictures if not picture.fault]
+    assert len(usable) == 60
+    assert {p.path: p.fault for p in listing.pictures if p.fault} == {
+        'daisy/dangling.jpg': 'a link to nothing',
+        'daisy/pipe.jpg': 'a named pipe, not a file',
+    }
+    assert sum(map(sum, listing.counts().values())) == 60
+    # Four files in daisy, one in its folder, 30 in the hidden folder, and the license.
+    assert listing.ignored == 36
+    every = [path for path in tmp_path.rglob('*') if path.is_symlink() or not path.is_dir()]
+    assert len(listing.pictures) + listing.ignored == len(every)
 
 
 def test_links_are_followed(tmp_path: Path) -> None:

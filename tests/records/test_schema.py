@@ -8,7 +8,7 @@ import tensorflow as tf
 from poets_tfr.records import schema
 from poets_tfr.records.codecs import StoredPicture
 
-PICTURE = StoredPicture(b'\xff\xd8\xff picture', 'JPEG', height=30, width=40, as_is=True)
+PICTURE = StoredPicture(b'\xff\xd8\xff picture', 'JPEG', height=30, width=40, outcome='as is')
 
 
 def encode(path: bytes = b'daisy/1.jpg', label_text: str = 'daisy') -> bytes:

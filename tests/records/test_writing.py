@@ -80,7 +80,7 @@ def test_shards_are_named_as_tensorflow_datasets_names_them(made: tuple[Path, Pa
             for i in range(SHARDS)
             for suffix in ('', '.index.jsonl')
         ]
-        + ['manifest.json', 'skipped.tsv', 'dataset_info.json', 'features.json']
+        + ['manifest.json', 'skipped.tsv', 'duplicates.tsv', 'dataset_info.json', 'features.json']
         + ['image-class-label.labels.txt']
     )
 

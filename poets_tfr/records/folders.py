@@ -1,0 +1,140 @@
+"""What lies below the folder of a class: its pictures, and what is left alone. No TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from poets_tfr import files
+from poets_tfr.files import Entry
+
+PICTURE_EXTENSIONS = frozenset(
+    '.jpg .jpeg .jpe .jfif .png .gif .bmp .webp .tif .tiff .avif'.split()
+)
+_LEADS_OUT = 'a link out of image_dir; --follow_links takes it'
+
+
+class PictureFile(NamedTuple):
+    """A picture by its name. `fault`: why it must not be opened; '' if it may be."""
+
+    name: str
+    size: int
+    mtime_ns: int
+    fault: str
+
+
+@dataclasses.dataclass
+class Contents:
+    """What was found below one folder.
+
+    pictures: sorted; their names are paths from the folder, '/'-separated.
+    ignored: how many other files lie there, and links that were not followed.
+    other_extensions: of visible files that are no pictures; '' for those without.
+    nested: folders whose pictures are among the ignored, for lack of --recursive.
+    unfollowed: linked folders that were not followed.
+    """
+
+    pictures: list[PictureFile] = dataclasses.field(default_factory=list)
+    ignored: int = 0
+    other_extensions: Counter[str] = dataclasses.field(default_factory=Counter)
+    nested: list[str] = dataclasses.field(default_factory=list)
+    unfollowed: list[str] = dataclasses.field(default_factory=list)
+
+
+class _Place(NamedTuple):
+    """A folder to look into; `real`: the real paths that led to it, which no link may repeat."""
+
+    name: str
+    path: str
+    real: tuple[str, ...]
+    is_taken: bool
+
+
+class Folders:
+    """The folder `root` and how to walk below it."""
+
+    def __init__(self, root: str, recursive: bool, follow_links: bool):
+        self._root, self._recursive, self._follow_links = root, recursive, follow_links
+        self._real_root = '' if files.is_remote(root) else os.path.realpath(root)
+
+    def look_into(self, name: str) -> Contents:
+        """Everything below `root`/`name`, at every depth.
+
+        Raises:
+          OSError: a folder cannot be read.
+        """
+        found = Contents()
+        path = files.join(self._root, name)
+        waiting = [_Place('', path, self._real(path), not is_hidden(name))]
+        while waiting:
+            waiting += self._look_at(waiting.pop(), found)
+        found.pictures.sort()
+        return found
+
+    def leads_out(self, entry: Entry, path: str) -> bool:
+        """Whether it is a link out of `root`, and such links are not followed."""
+        return (
+            entry.is_link
+            and not self._follow_links
+            and not _is_at_or_below(os.path.realpath(path), self._real_root)
+        )
+
+    def _look_at(self, place: _Place, found: Contents) -> Iterator[_Place]:
+        """Adds a folder's files to `found`; yields the folders in it."""
+        holds_pictures = False
+        for entry in files.scan(place.path):
+            name = f'{place.name}/{entry.name}' if place.name else entry.name
+            path = files.join(place.path, entry.name)
+            if entry.is_dir:
+                yield from self._inner(entry, place, name, path, found)
+            elif place.is_taken and is_picture(entry):
+                fault = _LEADS_OUT if self.leads_out(entry, path) else entry.fault
+                found.pictures.append(PictureFile(name, entry.size, entry.mtime_ns, fault))
+            else:
+                found.ignored += 1
+                holds_pictures |= is_picture(entry)
+                if place.is_taken and not is_clutter(entry.name):
+                    found.other_extensions[os.path.splitext(entry.name)[1].lower()] += 1
+        hidden = any(map(is_hidden, place.name.split('/')))
+        if holds_pictures and place.name and not self._recursive and not hidden:
+            found.nested.append(place.name)
+
+    def _inner(
+        self, entry: Entry, place: _Place, name: str, path: str, found: Contents
+    ) -> Iterator[_Place]:
+        is_taken = place.is_taken and self._recursive and not is_hidden(entry.name)
+        if not entry.is_link:
+            yield _Place(name, path, place.real, is_taken)
+            return
+        (real,) = self._real(path)
+        above = *place.real, os.path.realpath(place.path)
+        goes_round = any(_is_at_or_below(former, real) for former in above)
+        if goes_round or self.leads_out(entry, path):
+            found.ignored += 1
+            found.unfollowed.append(name)
+        else:
+            yield _Place(name, path, (*place.real, real), is_taken)
+
+    def _real(self, path: str) -> tuple[str, ...]:
+        return () if files.is_remote(path) else (os.path.realpath(path),)
+
+
+def is_picture(entry: Entry) -> bool:
+    extension = os.path.splitext(entry.name)[1].lower()
+    return not entry.is_dir and extension in PICTURE_EXTENSIONS and not is_hidden(entry.name)
+
+
+def is_hidden(name: str) -> bool:
+    return name.startswith('.')
+
+
+def is_clutter(name: str) -> bool:
+    """What file managers leave in every folder."""
+    return is_hidden(name) or name.lower() in ('thumbs.db', 'desktop.ini')
+
+
+def _is_at_or_below(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(os.path.join(directory, ''))

@@ -1,0 +1,221 @@
+"""What the header of a picture file says, before anything is decoded. No TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import struct
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+_EXIF_ORIENTATION = 0x0112
+
+# JPEG markers.
+_START_OF_FRAME = 0xC0, 0xC1, 0xC2  # baseline, extended, progressive
+_START_OF_SCAN = 0xDA
+_SAYS_NOTHING_OF_SIZE = frozenset([0xC4, 0xDB, 0xDD, 0xE0, *range(0xE2, 0xF0), 0xFE])
+
+_TIFF = b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'  # the latter two: with 64-bit offsets
+
+# What people's folders hold besides pictures that are taken: beginning -> the reason.
+_OTHERS = {
+    b'%PDF': 'a PDF document, not a picture',
+    b'8BPS': 'a Photoshop document, which is not taken',
+    b'PK\3\4': 'a ZIP archive, not a picture',
+    b'\x1f\x8b': 'a gzip archive, not a picture',
+    b'\0\0\1\0': 'an icon file, which is not taken',
+    b'\0\0\0\x0cjP  ': 'JPEG 2000, which is not taken',
+    b'\0\0\0\x0cJXL ': 'JPEG XL, which is not taken',
+    b'\xff\x0a': 'JPEG XL, which is not taken',
+    b'\x1aE\xdf\xa3': 'a video, not a picture',
+    b'version https://git-lfs': 'a Git LFS pointer: run git lfs pull',
+}
+_HEIC = b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1'
+
+
+class BadPictureError(Exception):
+    """A file that cannot become a record; the message is the reason, for a person."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """width, height: as stored, in pixels; orientation: EXIF's, 1 to 8.
+
+    is_lossless: whether the format keeps every pixel as it was.
+    is_odd: whether TensorFlow or tensorflow-io show such a picture wrongly, and Pillow rightly.
+    """
+
+    kind: str
+    width: int
+    height: int
+    is_lossless: bool
+    has_alpha: bool = False
+    orientation: int = 1
+    is_odd: bool = False
+
+
+def kind_of(content: bytes) -> str | None:
+    """The format by content: 'JPEG', 'PNG', 'GIF', 'BMP', 'WebP', 'TIFF' or 'AVIF'; else None."""
+    if content.startswith(b'\xff\xd8\xff'):
+        return 'JPEG'
+    if content.startswith(b'\x89PNG\r\n\x1a\n'):
+        return 'PNG'
+    if content[:6] in (b'GIF87a', b'GIF89a'):
+        return 'GIF'
+    if content.startswith(b'BM'):
+        return 'BMP'
+    if content.startswith(b'RIFF') and content[8:12] == b'WEBP':
+        return 'WebP'
+    if content[:4] in _TIFF:
+        return 'TIFF'
+    if {b'avif', b'avis'} & set(_brands(content)):
+        return 'AVIF'
+    return None
+
+
+def read(content: bytes) -> Header:
+    """Raises BadPictureError: the content is empty, no picture, or its header is damaged."""
+    if not content:
+        raise BadPictureError('the file is empty')
+    kind = kind_of(content)
+    if kind is None:
+        raise BadPictureError(_what_it_is(content))
+    if kind == 'JPEG' and (header := _plain_jpeg_header(content)):
+        return header
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return _header_by_pillow(kind, content, image)
+    except BadPictureError:
+        raise
+    except Image.DecompressionBombError as error:  # more than --max_pixels can be
+        raise BadPictureError(f'too large ({str(error).split(",")[0]})') from None
+    except UnidentifiedImageError:  # its message holds an address in memory
+        raise BadPictureError(f'damaged {kind} header') from None
+    except Exception as error:  # of many types, for the header may hold any bytes
+        raise BadPictureError(f'damaged {kind} header ({one_line(error)})') from None
+
+
+@contextlib.contextmanager
+def pillow_silenced() -> Iterator[None]:
+    """Inside, Pillow's remarks on odd headers are not shown: the decoder judges.
+
+    Warnings are filtered for all threads at once: to be entered before others are started.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', module=r'PIL\.')
+        yield
+
+
+def one_line(error: Exception) -> str:
+    """TensorFlow's messages start with the op's name in braces and end with a trace."""
+    text = str(getattr(error, 'message', None) or error).split('}} ')[-1]
+    return text.strip().split('\n')[0].split(' [Op:')[0][:160]
+
+
+def _brands(content: bytes) -> list[bytes]:
+    """What a file of the ISO base format (AVIF, HEIC, MP4) says that it is; the main one first."""
+    if content[4:8] != b'ftyp':
+        return []
+    end = min(int.from_bytes(content[:4], 'big'), 256)
+    return [content[8:12], *(content[i : i + 4] for i in range(16, end, 4))]
+
+
+def _what_it_is(content: bytes) -> str:
+    """The reason why what is no picture, or of another format, is not taken."""
+    for beginning, reason in _OTHERS.items():
+        if content.startswith(beginning):
+            return reason
+    if brands := _brands(content):
+        return 'HEIC, which is not taken' if brands[0] in _HEIC else 'a video, not a picture'
+    if not content.strip(b'\0'):
+        return 'all bytes are 0: a copy or download that was not finished'
+    text = content[:256].lstrip().lower()
+    if text.startswith((b'<!doctype html', b'<html')):
+        return 'a web page, not a picture'
+    if text.startswith((b'<?xml', b'<svg')):
+        return 'XML or SVG text, which is not taken'
+    return 'not a picture of a known format'
+
+
+def _header_by_pillow(kind: str, content: bytes, image: ImageFile) -> Header:
+    has_alpha = image.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in image.info
+    orientation = 1
+    with contextlib.suppress(Exception):  # damaged EXIF is no reason to lose a picture
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    orientation = orientation if orientation in range(1, 9) else 1
+    if kind == 'JPEG':
+        is_odd = image.mode == 'CMYK' and 'adobe' not in image.info
+    elif kind == 'WebP':
+        is_odd = getattr(image, 'is_animated', False)  # tensorflow-io refuses them
+    elif kind == 'AVIF':
+        is_odd = has_alpha  # tensorflow-io leaves it out
+    elif kind == 'TIFF':
+        if image.mode in ('I', 'F'):
+            raise BadPictureError('TIFF with 32 bits a sample, which is not taken')
+        # tensorflow-io multiplies alpha in, turns some orientations, and reads CMYK of 8 bits only.
+        # Pillow turns them all.
+        is_odd = has_alpha or orientation != 1 or image.mode == 'CMYK'
+        orientation = 1
+    else:
+        # TensorFlow takes a BMP's palette indices for grey, a GIF's transparency for black, and a
+        # GIF's first frame, which may be a part, for the whole.
+        is_odd = kind in ('BMP', 'GIF')
+    return Header(
+        kind, image.width, image.height, _is_lossless(kind, content, image), has_alpha, orientation,
+        is_odd,
+    )  # fmt: skip
+
+
+def _is_lossless(kind: str, content: bytes, image: ImageFile) -> bool:
+    if kind == 'WebP':
+        return _is_lossless_webp(content)
+    if kind == 'TIFF':
+        return image.info.get('compression') not in ('jpeg', 'tiff_jpeg', 'webp')
+    return kind not in ('JPEG', 'AVIF')
+
+
+def _is_lossless_webp(content: bytes) -> bool:
+    """Whether the (first) picture's chunk is VP8L, not VP8."""
+    place = 12
+    while place + 8 <= len(content):
+        name, size = content[place : place + 4], content[place + 4 : place + 8]
+        if name in (b'VP8 ', b'VP8L'):
+            return name == b'VP8L'
+        if name == b'ANMF':
+            place += 8 + 16  # a frame's place and duration; its picture's chunk follows
+        else:
+            length = int.from_bytes(size, 'little')
+            place += 8 + length + length % 2
+    return False
+
+
+def _plain_jpeg_header(content: bytes) -> Header | None:
+    """The header of a JPEG without EXIF or oddities, else None.
+
+    Pillow would read it as well, but for that takes a tenth of the time that decoding takes.
+    """
+    header, place = None, 2
+    while place + 10 <= len(content) and content[place] == 0xFF:
+        marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], 'big')
+        if marker == _START_OF_SCAN:
+            return header
+        if marker in _START_OF_FRAME:
+            bits, height, width, components = struct.unpack(
+                '>BHHB', content[place + 4 : place + 10]
+            )
+            if bits != 8:
+                raise BadPictureError(f'JPEG of {bits} bits, which is not taken')
+            if components == 4:
+                return None
+            header = Header('JPEG', width, height, is_lossless=False)
+        elif marker not in _SAYS_NOTHING_OF_SIZE:
+            return None
+        place += 2 + length
+    return None

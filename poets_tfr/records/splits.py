@@ -1,0 +1,111 @@
+"""Train, validation or test: the original retrain.py's hash of a path. No TensorFlow.
+
+It needs no state and does not change when pictures are added.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from poets_tfr.config import ConversionConfig, InputError
+
+SPLITS = 'train', 'validation', 'test'
+MAX_NUM_IMAGES_PER_CLASS = 2**27 - 1  # the original's ~134M, part of its split formula
+
+
+def path_bytes(path: str) -> bytes:
+    """A path's own bytes, also where they are not UTF-8."""
+    return os.fsencode(path)
+
+
+def split_percentage(hashed_path: str) -> float:
+    """Where a path falls in [0, 100]: the original retrain.py's formula (r1.1 and later)."""
+    digest = int(hashlib.sha1(path_bytes(hashed_path)).hexdigest(), 16)
+    return digest % (MAX_NUM_IMAGES_PER_CLASS + 1) * (100.0 / MAX_NUM_IMAGES_PER_CLASS)
+
+
+def _hashed_path(config: ConversionConfig, folder: str, name: str) -> str:
+    """What the split is decided by. Files that agree up to `_nohash_` stay together."""
+    if config.splits_by_given_path:
+        path = os.path.join(config.hash_prefix, folder, name)
+        return re.sub(r'_nohash_.*$', '', path)
+    return f'{folder}/{re.sub(r"_nohash_.*$", "", name)}'
+
+
+def by_hash(config: ConversionConfig, folder: str, name: str) -> str:
+    """The split of a file whatever else its class holds."""
+    return _split_at(split_percentage(_hashed_path(config, folder, name)), _bounds(config))
+
+
+def of_class(config: ConversionConfig, folder: str, names: Sequence[str]) -> list[str]:
+    """The split of each file of a class; see `_fill_empty_splits` for the small ones.
+
+    Args:
+      names: the files' paths relative to the class's folder.
+
+    Raises:
+      InputError: the class is too small for the splits asked for.
+    """
+    groups = [_hashed_path(config, folder, name) for name in names]
+    percentage = {group: split_percentage(group) for group in groups}
+    bounds = _bounds(config)
+    if len(names) < len(bounds):
+        raise InputError(
+            f'--image_dir: the class {folder!r} has {len(names)} pictures, and {len(bounds)} are '
+            f'the least for {", ".join(bounds)}: add pictures, or leave the class out (--classes).'
+        )
+    split_of = {group: _split_at(p, bounds) for group, p in percentage.items()}
+    _fill_empty_splits(config, folder, split_of, percentage, bounds)
+    return [split_of[group] for group in groups]
+
+
+def _bounds(config: ConversionConfig) -> dict[str, tuple[float, float]]:
+    """Split -> the half-open range of percentages that is its own; the original's order."""
+    v = config.validation_percentage
+    t = v + config.testing_percentage
+    bounds = {'validation': (0, v), 'test': (v, t), 'train': (t, 101)}
+    return {split: (low, high) for split, (low, high) in bounds.items() if low < high}
+
+
+def _split_at(percentage: float, bounds: dict[str, tuple[float, float]]) -> str:
+    return next((s for s, (low, high) in bounds.items() if low <= percentage < high), 'train')
+
+
+def _fill_empty_splits(
+    config: ConversionConfig,
+    folder: str,
+    split_of: dict[str, str],
+    percentage: dict[str, float],
+    bounds: dict[str, tuple[float, float]],
+) -> None:
+    """Gives each empty split the group whose hash is nearest, from a split that can spare one.
+
+    With the split by given path, which promises the original's split to the picture, an empty split
+    is an error instead: the original divided by zero there.
+    """
+    for split, (low, high) in bounds.items():
+        sizes = Counter(split_of.values())
+        if sizes[split]:
+            continue
+        if config.splits_by_given_path:
+            raise InputError(
+                f'--split_by=given_path: the class {folder!r} has no picture in {split}: add '
+                'pictures, raise its percentage, or use --split_by=relative_path, which gives it '
+                'one.'
+            )
+        spare = [group for group, current in split_of.items() if sizes[current] > 1]
+        if not spare:
+            raise InputError(
+                f'--image_dir: the class {folder!r} has no picture for {split}: files that agree '
+                'up to _nohash_ stay together, and too few groups are left. Add pictures.'
+            )
+        nearest = min(spare, key=lambda g: (_distance(percentage[g], low, high), g))
+        split_of[nearest] = split
+
+
+def _distance(percentage: float, low: float, high: float) -> float:
+    return max(low - percentage, percentage - high, 0)
