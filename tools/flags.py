@@ -15,7 +15,7 @@ import signal
 import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from absl import flags
 
@@ -32,6 +32,8 @@ from poets_tfr.export.foreign_graph import Feeding
 from poets_tfr.label import Labeller
 
 Config = TypeVar('Config')
+
+_INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal, as shells have it
 
 _CONVERSION = {
     'image_dir': 'Path to folders of labeled images: one folder per class.',
@@ -242,17 +244,24 @@ def run(
     def leave_with_status() -> None:
         # tensorflow-io's file systems may abort the process while it takes itself down.
         if 'tensorflow_io' in sys.modules:
-            for stream in sys.stdout, sys.stderr:
-                with contextlib.suppress(OSError, ValueError):
-                    stream.flush()
-            os._exit(status)
+            _leave(status)
 
     try:
         status = _status_of(define, main, usage, sys.argv, keep_unknown)
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 1
-        raise
+        if status != _TERMINATED:
+            raise
+    if status in (_INTERRUPTED, _TERMINATED):
+        _leave(status)  # all is settled, and TensorFlow takes seconds to take itself down
     return status
+
+
+def _leave(status: int) -> NoReturn:
+    for stream in sys.stdout, sys.stderr:
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def _status_of(
@@ -271,7 +280,7 @@ def _status_of(
         return 1
     except KeyboardInterrupt:
         print(f'{program}: interrupted. The same command goes on from here.', file=sys.stderr)
-        return 130
+        return _INTERRUPTED
     except Exception as error:
         message = _for_the_user(error)
         if message is None:
@@ -393,4 +402,4 @@ def _start_tensorflow_quietly() -> None:
 
 
 def _on_sigterm(signum: int, frame: Any) -> None:
-    raise SystemExit(143)
+    raise SystemExit(_TERMINATED)
