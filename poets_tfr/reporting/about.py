@@ -12,7 +12,7 @@ from typing import Any
 import poets_tfr
 from poets_tfr.config import RetrainConfig
 from poets_tfr.progress import printable
-from poets_tfr.records.image_dir import SPLITS
+from poets_tfr.records.splits import SPLITS
 from poets_tfr.records.manifest import Manifest
 
 ACCURACY, CROSS_ENTROPY = 'accuracy_1', 'cross_entropy_1'  # the original's tags, suffix and all
