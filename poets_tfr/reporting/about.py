@@ -12,8 +12,8 @@ from typing import Any
 import poets_tfr
 from poets_tfr.config import RetrainConfig
 from poets_tfr.progress import printable
-from poets_tfr.records.splits import SPLITS
 from poets_tfr.records.manifest import Manifest
+from poets_tfr.records.splits import SPLITS
 
 ACCURACY, CROSS_ENTROPY = 'accuracy_1', 'cross_entropy_1'  # the original's tags, suffix and all
 TOP_1, MICRO, MACRO = 'accuracy/top_1', 'accuracy/micro', 'accuracy/macro'
