@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import struct
 import unicodedata
@@ -9,6 +10,7 @@ import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 HEIGHT, WIDTH = 40, 56
@@ -21,6 +23,9 @@ ALPHA = (COLUMNS * 255 // WIDTH).astype(np.uint8)
 GREY = RGB[..., 0]
 NEGATIVE = 255 - RGB
 DEEP = (RGB.astype(np.uint16) << 8) + ROWS[..., None].astype(np.uint16) * 5  # 16 bits
+
+# 0.37.1, the newest, loads beside TensorFlow 2.16 only.
+HAS_TENSORFLOW_IO = bool(importlib.util.find_spec('tensorflow_io')) and '2.16.' in tf.__version__
 
 _EXIF_ORIENTATION = 0x0112
 LOSSLESS, LOSSY = 2, 4  # of 255: what the mean of a channel may differ

@@ -1,41 +1,34 @@
-"""Any picture file -> an upright RGB picture that decode_jpeg shows rightly."""
+"""Any picture file -> an upright RGB picture that decode_jpeg shows rightly.
+
+Which outcome each kind of file has is told by test_odd_files.py.
+"""
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image, ImageOps
+from odd_files import (
+    ALPHA,
+    GREY,
+    HAS_TENSORFLOW_IO,
+    HEIGHT,
+    LOSSY,
+    RGB,
+    WIDTH,
+    exif,
+    on_white,
+    saved,
+)  # fmt: skip
+from PIL import Image
 
-from poets_tfr.records import codecs
+from poets_tfr.records import codecs, headers
 from poets_tfr.records.codecs import BadPictureError, StoredPicture, store
 
-# 0.37.1, the newest, loads beside TensorFlow 2.16 only.
-HAS_TENSORFLOW_IO = bool(importlib.util.find_spec('tensorflow_io')) and '2.16.' in tf.__version__
-
-HEIGHT, WIDTH = 40, 56
-ROWS, COLUMNS = np.mgrid[0:HEIGHT, 0:WIDTH]
-# Smooth, of no symmetry, and different in each channel.
-RGB = np.stack([COLUMNS * 2 + 60, ROWS * 3 + 60, 230 - (ROWS + COLUMNS) * 3 // 2], axis=-1).astype(
-    np.uint8
-)
-ALPHA = (COLUMNS * 255 // WIDTH).astype(np.uint8)
-ON_WHITE = RGB * (ALPHA[..., None] / 255) + 255 * (1 - ALPHA[..., None] / 255)
-GREY = RGB[..., 0]
-
-EXIF_ORIENTATION = 0x0112
-LOSSY = 4  # of 255: what the mean of a channel may differ after JPEG, WebP or AVIF
-
-
-def saved(pixels: np.ndarray | Image.Image, picture_format: str, **options: object) -> bytes:
-    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    content = io.BytesIO()
-    image.save(content, picture_format, **options)
-    return content.getvalue()
+PALETTE_GIF = saved(Image.fromarray(RGB).quantize(64), 'GIF')
 
 
 def shown(stored: StoredPicture) -> np.ndarray:
@@ -53,38 +46,6 @@ def difference(pixels: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.abs(pixels - wanted).mean(axis=(0, 1)).max())
 
 
-# Stored as it is
-
-
-@pytest.mark.parametrize(
-    ('content', 'wanted'),
-    [
-        (saved(RGB, 'JPEG'), RGB),
-        (saved(RGB, 'JPEG', progressive=True), RGB),
-        (saved(GREY, 'JPEG'), np.stack([GREY] * 3, -1)),
-        (saved(Image.fromarray(RGB).convert('CMYK'), 'JPEG'), RGB),
-        (saved(RGB, 'PNG'), RGB),
-        (saved(GREY, 'PNG'), np.stack([GREY] * 3, -1)),
-        (saved(GREY.astype(np.uint16) * 257, 'PNG'), np.stack([GREY] * 3, -1)),
-    ],
-    ids='jpeg progressive grey cmyk png png_grey png_16'.split(),
-)
-def test_what_tensorflow_shows_rightly_is_stored_byte_for_byte(
-    content: bytes, wanted: np.ndarray
-) -> None:
-    stored = store(content)
-    assert stored.as_is
-    assert stored.encoded == content
-    assert difference(shown(stored), wanted) <= (LOSSY if stored.format == 'JPEG' else 0)
-
-
-def test_palette_png_keeps_its_colours() -> None:
-    palette = Image.fromarray(RGB).quantize(64)
-    stored = store(saved(palette, 'PNG'))
-    assert stored.as_is
-    assert difference(shown(stored), np.asarray(palette.convert('RGB'))) == 0
-
-
 def test_16_bit_png_is_divided_by_257() -> None:
     deep = (RGB.astype(np.uint16) << 8) + np.arange(WIDTH, dtype=np.uint16)[:, None] * 4
     stored = store(tf.io.encode_png(deep).numpy())
@@ -93,134 +54,106 @@ def test_16_bit_png_is_divided_by_257() -> None:
     assert difference(shown(stored), deep / 257) < 0.6
 
 
-# Orientation
-
-
-@pytest.mark.parametrize('picture_format', ['JPEG', 'PNG'])
-@pytest.mark.parametrize('orientation', range(1, 9))
-def test_exif_orientation_is_undone(orientation: int, picture_format: str) -> None:
-    exif = Image.Exif()
-    exif[EXIF_ORIENTATION] = orientation
-    options = {'quality': 100, 'subsampling': 0} if picture_format == 'JPEG' else {}
-    content = saved(RGB, picture_format, exif=exif, **options)
-    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
-    assert upright.size == ((WIDTH, HEIGHT) if orientation < 5 else (HEIGHT, WIDTH))
-    stored = store(content)
-    assert stored.as_is == (orientation == 1)
-    assert stored.format == picture_format
-    limit = LOSSY if picture_format == 'JPEG' else 0
-    assert difference(shown(stored), np.asarray(upright, np.float64)) <= limit
-
-
 @pytest.mark.parametrize('orientation', [0, 9, 65535])
 def test_an_orientation_that_does_not_exist_changes_nothing(orientation: int) -> None:
-    exif = Image.Exif()
-    exif[EXIF_ORIENTATION] = orientation
-    assert store(saved(RGB, 'JPEG', exif=exif)).as_is
+    assert store(saved(RGB, 'JPEG', exif=exif(orientation))).as_is
 
 
 def test_damaged_exif_loses_no_picture() -> None:
-    exif = Image.Exif()
-    exif[EXIF_ORIENTATION] = 6
-    content = saved(RGB, 'JPEG', exif=exif)
+    content = saved(RGB, 'JPEG', exif=exif(6))
     assert not store(content).as_is
     assert store(content.replace(b'MM\0*', b'MM\0!')).as_is
 
 
-# Alpha
-
-
-def test_alpha_is_composed_on_white() -> None:
+def test_alpha_is_composed_on_white_to_the_pixel() -> None:
     stored = store(saved(np.dstack([RGB, ALPHA]), 'PNG'))
     assert (stored.as_is, stored.format) == (False, 'PNG')
-    assert np.abs(shown(stored) - ON_WHITE).max() <= 0.51
+    assert np.abs(shown(stored) - on_white(RGB)).max() <= 0.51
 
 
-def test_grey_with_alpha_is_composed_on_white() -> None:
-    stored = store(saved(Image.merge('LA', [Image.fromarray(GREY), Image.fromarray(ALPHA)]), 'PNG'))
-    wanted = GREY * (ALPHA / 255) + 255 * (1 - ALPHA / 255)
-    assert np.abs(shown(stored) - wanted[..., None]).max() <= 0.51
-
-
-@pytest.mark.parametrize('picture_format', ['PNG', 'GIF'])
-def test_a_palette_s_transparent_colour_becomes_white(picture_format: str) -> None:
-    dark = np.where(COLUMNS < 20, 0, 200).astype(np.uint8)
-    image = Image.fromarray(np.stack([dark] * 3, -1)).quantize(8)
-    transparent = image.getpixel((0, 0))
-    stored = store(saved(image, picture_format, transparency=transparent))
-    wanted = np.where(COLUMNS < 20, 255, 200)[..., None].repeat(3, -1)
-    assert difference(shown(stored), wanted) == 0
-
-
-# Formats that are stored anew
-
-
-def palette_gif(frames: int) -> bytes:
-    image = Image.fromarray(RGB).quantize(64)
-    others = [image.rotate(90 * i) for i in range(1, frames)]
-    return saved(image, 'GIF', save_all=frames > 1, append_images=others)
-
-
-BLACK_AND_WHITE = Image.fromarray(GREY).convert('1')
-
-
-@pytest.mark.parametrize(
-    ('content', 'wanted'),
-    [
-        (palette_gif(1), Image.fromarray(RGB).quantize(64).convert('RGB')),
-        (palette_gif(3), Image.fromarray(RGB).quantize(64).convert('RGB')),
-        (saved(RGB, 'BMP'), RGB),
-        # TensorFlow shows the palette's indices as grey.
-        (
-            saved(Image.fromarray(RGB).quantize(64), 'BMP'),
-            Image.fromarray(RGB).quantize(64).convert('RGB'),
-        ),
-        (saved(GREY, 'BMP'), Image.fromarray(GREY).convert('RGB')),
-        (saved(BLACK_AND_WHITE, 'BMP'), BLACK_AND_WHITE.convert('RGB')),
-    ],
-    ids='gif animated_gif bmp palette_bmp grey_bmp 1_bit_bmp'.split(),
-)
-def test_gif_and_bmp_are_stored_as_png(content: bytes, wanted: np.ndarray | Image.Image) -> None:
-    stored = store(content)
-    assert (stored.as_is, stored.format) == (False, 'PNG')
-    assert difference(shown(stored), np.asarray(wanted, np.float64)) == 0
-
-
-THROUGH_TENSORFLOW_IO = [
-    ('WebP', saved(RGB, 'WEBP', quality=95), 'JPEG', RGB, LOSSY),
-    ('WebP', saved(np.dstack([RGB, ALPHA]), 'WEBP', lossless=True), 'PNG', ON_WHITE, 1),
-    ('AVIF', saved(RGB, 'AVIF', quality=95), 'JPEG', RGB, LOSSY),
-    ('TIFF', saved(RGB, 'TIFF', compression='tiff_lzw'), 'PNG', RGB, 0),
-    ('TIFF', saved(GREY, 'TIFF'), 'PNG', np.stack([GREY] * 3, -1), 0),
-]
-
-
-@pytest.mark.parametrize(('kind', 'content', 'stored_as', 'wanted', 'limit'), THROUGH_TENSORFLOW_IO)
-def test_webp_tiff_and_avif_go_through_tensorflow_io(
-    kind: str, content: bytes, stored_as: str, wanted: np.ndarray, limit: float
-) -> None:
+def test_what_only_lacks_a_decoder_may_be_tried_again() -> None:
+    reason = 'TIFF is read through tensorflow-io, which is not here'
     if HAS_TENSORFLOW_IO:
-        stored = store(content)
-        assert (stored.as_is, stored.format) == (False, stored_as)
-        assert difference(shown(stored), wanted) <= limit
-        assert codecs.is_outdated(f'{kind} is read through tensorflow-io, which is not here')
+        store(saved(RGB, 'TIFF'))
     else:
-        with pytest.raises(BadPictureError, match=f'^{kind} is read through tensorflow-io') as bad:
-            store(content)
-        assert not codecs.is_outdated(str(bad.value))
-
-
-def test_only_a_missing_decoder_makes_a_reason_outdated() -> None:
+        with pytest.raises(BadPictureError, match=f'^{reason}$'):
+            store(saved(RGB, 'TIFF'))
+    assert codecs.is_outdated(reason) == HAS_TENSORFLOW_IO
     assert not codecs.is_outdated('the file is empty')
     assert not codecs.is_outdated('')
 
 
 def test_storing_twice_changes_nothing() -> None:
-    for content in (palette_gif(1), saved(np.dstack([RGB, ALPHA]), 'PNG')):
+    for content in (PALETTE_GIF, saved(np.dstack([RGB, ALPHA]), 'PNG')):
         once = store(content)
         assert store(content) == once
         again = store(once.encoded)
         assert (again.as_is, again.encoded) == (True, once.encoded)
+
+
+# Scaled down
+
+
+@pytest.fixture(scope='module')
+def photo() -> np.ndarray:
+    """uint8 [600, 800, 3]: a drawn photo, with grain that must not alias."""
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(RGB).resize((800, 600), Image.Resampling.BICUBIC)
+    return np.clip(np.asarray(smooth) + rng.normal(0, 15, (600, 800, 1)), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ('picture_format', 'options'),
+    [
+        ('JPEG', {'quality': 95}),
+        ('PNG', {}),
+        ('BMP', {}),
+        ('JPEG', {'quality': 95, 'exif': exif(6)}),
+    ],
+)
+@pytest.mark.parametrize('max_side', [799, 400, 100, 40])
+def test_a_larger_picture_is_scaled_down(
+    photo: np.ndarray, picture_format: str, options: dict[str, object], max_side: int
+) -> None:
+    stored = store(saved(photo, picture_format, **options), max_side=max_side)
+    assert (stored.outcome, stored.format) == ('scaled down', 'JPEG')
+    assert max(stored.width, stored.height) == max_side
+    size = max_side, round(max_side * 3 / 4)
+    wanted = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS), np.float64)
+    if 'exif' in options:
+        wanted = wanted.swapaxes(0, 1)[:, ::-1]
+    assert difference(shown(stored), wanted) <= LOSSY
+
+
+def test_a_jpeg_that_is_scaled_while_it_is_decoded_keeps_its_looks(photo: np.ndarray) -> None:
+    content = saved(photo, 'JPEG', quality=95)
+    ratios = {
+        side: codecs._decoding_ratio(headers.read(content), side) for side in (300, 200, 100, 50)
+    }
+    assert ratios == {300: 1, 200: 2, 100: 4, 50: 8}
+    with Image.open(io.BytesIO(content)) as image:
+        for side in ratios:
+            wanted = image.resize((side, round(side * 3 / 4)), Image.Resampling.LANCZOS)
+            found = shown(store(content, max_side=side))
+            assert difference(found, np.asarray(wanted, np.float64)) <= LOSSY
+
+
+def test_a_picture_that_is_small_enough_stays_as_it_is() -> None:
+    content = saved(RGB, 'JPEG')
+    assert store(content, max_side=WIDTH).encoded == content
+    assert store(content, max_side=0).encoded == content
+    assert store(content, max_side=WIDTH - 1).width == WIDTH - 1
+
+
+def test_a_narrow_picture_keeps_a_pixel() -> None:
+    stored = store(saved(np.zeros([2, 900, 3], np.uint8), 'PNG'), max_side=100)
+    assert (stored.height, stored.width) == (1, 100)
+
+
+def test_a_damaged_picture_is_noticed_while_it_is_scaled(photo: np.ndarray) -> None:
+    content = saved(photo, 'JPEG')
+    with pytest.raises(BadPictureError, match='damaged or truncated JPEG data'):
+        store(content[: len(content) // 2], max_side=50)
 
 
 # Bad pictures
@@ -236,7 +169,7 @@ def test_storing_twice_changes_nothing() -> None:
         (saved(RGB, 'JPEG')[:-60], 'damaged or truncated JPEG data'),
         (saved(RGB, 'PNG')[:-60], 'damaged or truncated PNG data'),
         (saved(RGB, 'BMP')[:-100], 'damaged or truncated BMP data'),
-        (palette_gif(1)[:-100], 'damaged or truncated GIF data'),
+        (PALETTE_GIF[:-100], 'damaged or truncated GIF data'),
     ],
     ids='empty html three_bytes text jpeg png bmp gif'.split(),
 )
@@ -261,14 +194,13 @@ def test_too_many_pixels_are_refused_from_the_header_alone() -> None:
 
 def test_no_damage_raises_anything_else() -> None:
     rng = np.random.default_rng(0)
-    exif = Image.Exif()
-    exif[EXIF_ORIENTATION] = 6
     whole = [
-        saved(RGB, 'JPEG', exif=exif),
-        saved(RGB, 'PNG', exif=exif),
+        saved(RGB, 'JPEG', exif=exif(6)),
+        saved(RGB, 'PNG', exif=exif(6)),
         saved(Image.fromarray(RGB).quantize(64), 'BMP'),
-        palette_gif(2),
-        *(content for _, content, *_ in THROUGH_TENSORFLOW_IO),
+        PALETTE_GIF,
+        *(saved(RGB, kind) for kind in ('WEBP', 'TIFF', 'AVIF')),
+        saved(np.dstack([RGB, ALPHA]), 'WEBP', lossless=True),
     ]
     bad = 0
     with codecs.pillow_silenced():

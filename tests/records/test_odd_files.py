@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import importlib.util
 import json
 import os
 import socket
@@ -14,12 +13,11 @@ import odd_files
 import pytest
 import tensorflow as tf
 from command_line import call
-from odd_files import OddFile
+from odd_files import HAS_TENSORFLOW_IO, OddFile
 
 from poets_tfr.records import codecs, schema
 from poets_tfr.records.manifest import IndexEntry, ShardIndex
 
-HAS_TENSORFLOW_IO = bool(importlib.util.find_spec('tensorflow_io')) and '2.16.' in tf.__version__
 HAS_WEBP = HAS_TENSORFLOW_IO or hasattr(tf.io, 'decode_webp')
 
 FILES = odd_files.all_files()
@@ -68,13 +66,17 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     flags = f'--image_dir={image_dir}', f'--records_dir={records_dir}', '--max_bad_fraction=1'
     ended = call('convert_images', *flags, '--num_shards=2')
     assert ended.status == 0, ended.err
-    entries, pictures = {}, {}
+    entries: dict[str, IndexEntry] = {}
+    pictures: dict[str, bytes] = {}
     for path in sorted(records_dir.glob('*.index.jsonl')):
         index = ShardIndex.load(str(path))
         entries.update({entry.path: entry for entry in index.entries})
         for record in tf.data.TFRecordDataset(str(records_dir / index.shard)):
             values = schema.parse_all(record.numpy())
-            pictures[os.fsdecode(values['image/filename'])] = values['image/encoded']
+            name, encoded = values['image/filename'], values['image/encoded']
+            assert isinstance(name, bytes)
+            assert isinstance(encoded, bytes)
+            pictures[os.fsdecode(name)] = encoded
     assert set(pictures) == {path for path, entry in entries.items() if entry.is_record}
     return entries, pictures, records_dir, ended.err
 
