@@ -22,15 +22,10 @@ from poets_tfr.records import manifest as manifests
 from poets_tfr.records import writing
 from poets_tfr.records.image_dir import Listing, list_image_dir
 from poets_tfr.records.manifest import Manifest
-from poets_tfr.records.reading import read_pictures
-from poets_tfr.reporting import gallery, metrics
+from poets_tfr.reporting import evidence
 from poets_tfr.reporting.about import versions
-from poets_tfr.reporting.summaries import (
-    MOST_MISTAKES,
-    MOST_SHEETS,
-    TILES_PER_SHEET,
-    Summaries,
-)
+from poets_tfr.reporting.evidence import Run
+from poets_tfr.reporting.summaries import Summaries
 from poets_tfr.training.early_stopping import Best
 from poets_tfr.training.evaluation import Predictions, predict
 from poets_tfr.training.head import Head
@@ -71,7 +66,10 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
         predictions = _evaluate(config, splits, head, manifest)
         with timed(timings, 'export'):
             _export(config.output, backbone, graph, head, manifest)
-        _show(config, manifest, backbone, splits, predictions, summaries)
+        with timed(timings, 'reporting'):
+            run = Run(config, manifest, backbone, splits, predictions, summaries.evaluations)
+            figures = evidence.show(run, summaries)
+    evidence.save_report(run, figures, timings)
     return predictions['test'].accuracy if 'test' in predictions else None
 
 
@@ -221,30 +219,6 @@ def _log_misclassified(tested: Predictions, image_dir: str, labels: list[str]) -
     for row in np.flatnonzero(predicted != tested.labels):
         path = os.path.join(image_dir, tested.paths[row])
         log.info('%70s  %s', progress.printable(path), labels[predicted[row]])
-
-
-def _show(
-    config: RetrainConfig,
-    manifest: Manifest,
-    backbone: Backbone,
-    splits: dict[str, SplitFeatures],
-    predictions: dict[str, Predictions],
-    summaries: Summaries,
-) -> None:
-    records_dir = config.conversion.records_dir
-    for split, predicted in predictions.items():
-        summaries.evaluated(split, predicted, manifest.labels)
-    if 'test' in predictions:
-        tested = predictions['test']
-        rows = metrics.worst_mistakes(tested, MOST_MISTAKES).tolist()
-        paths = [tested.paths[row] for row in rows]
-        pictures = read_pictures(records_dir, manifest, 'test', paths)
-        summaries.mistakes(gallery.mistakes(tested, rows, pictures, manifest.labels))
-    seen = gallery.seen_by_network(
-        records_dir, manifest, splits['train'], backbone.preprocessing, MOST_SHEETS, TILES_PER_SHEET
-    )
-    for label, tiles in seen:
-        summaries.inputs(label, tiles)
 
 
 def _export(

@@ -65,6 +65,13 @@ def fitted(pixels: np.ndarray, side: int) -> Image.Image:
     return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
+def thumbnail(encoded: bytes, side: int = 160) -> bytes:
+    """A stored picture as a small JPEG."""
+    with Image.open(io.BytesIO(encoded)) as picture:
+        small = fitted(np.asarray(picture.convert('RGB')), side)
+    return _encode(small, 'JPEG').encoded
+
+
 def confusion_matrix(confusion: np.ndarray, labels: Sequence[str], title: str) -> Sheet:
     """Rows: the true labels; columns: the predicted ones; the shade: the share of the row. A PNG.
 

@@ -21,7 +21,7 @@ from poets_tfr.reporting.event_files import EventFiles
 from poets_tfr.reporting.metrics import Metrics
 from poets_tfr.reporting.sheets import Sheet, Tile
 from poets_tfr.training.evaluation import Predictions
-from poets_tfr.training.loop import Measurements
+from poets_tfr.training.loop import Evaluation, Measurements
 
 _RUN = ''
 _RUNS = _RUN, 'train', 'validation', 'test'
@@ -33,7 +33,10 @@ TILES_PER_SHEET, MOST_MISTAKES = 24, 24
 
 
 class Summaries:
-    """The event files of one run. With `resume` they go on where a former run's end."""
+    """The event files of one run. With `resume` they go on where a former run's end.
+
+    evaluations: those added so far.
+    """
 
     def __init__(self, summaries_dir: str, resume: bool = False):
         self._files = EventFiles(summaries_dir, _RUNS, resume)
@@ -41,6 +44,7 @@ class Summaries:
         self._next_histogram = self._steps = 0
         self._sample: np.ndarray | None = None
         self._session = False
+        self.evaluations: list[Evaluation] = []
         self._rate = _Rate()
 
     def __enter__(self) -> Summaries:
@@ -100,6 +104,7 @@ class Summaries:
         scores = zip(measured.accuracies.tolist(), measured.cross_entropies.tolist(), strict=True)
         for step, (accuracy, cross_entropy) in enumerate(scores, measured.first_step):
             self._write_scores('train', step, accuracy, cross_entropy)
+        self.evaluations += measured.evaluations
         for evaluation in measured.evaluations:
             accuracy = evaluation.validation_accuracy
             cross_entropy = evaluation.validation_cross_entropy

@@ -1,0 +1,150 @@
+"""report.json's value -> report.html: one file, no scripts, nothing fetched from anywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from poets_tfr.progress import printable
+
+_WIDTH, _HEIGHT = 420, 240  # of a chart, in its own units
+_LEFT, _TOP, _RIGHT, _BOTTOM = 44, 12, 12, 28
+MOST_CLASSES = 60  # in the confusion matrix: more could not be read
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """name: of the CSS class that colours it, too. points: as an SVG polyline has them."""
+
+    name: str
+    points: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A chart ready to be drawn; ticks are (place, text)."""
+
+    title: str
+    lines: list[Line]
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    width: int = _WIDTH
+    height: int = _HEIGHT
+    left: int = _LEFT
+    right: int = _WIDTH - _RIGHT
+    top: int = _TOP
+    bottom: int = _HEIGHT - _BOTTOM
+
+
+def render(report: dict[str, Any], evaluated: Sequence[str], thumbnails: Sequence[str]) -> str:
+    """The page.
+
+    Args:
+      report: as report.json holds it.
+      evaluated: the splits whose metrics it has; the test, or what is nearest to it, is shown.
+      thumbnails: a JPEG in base64 for each of its mistakes.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader('poets_tfr.reporting', 'templates'),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,  # of every value on the page: no control characters, nothing but UTF-8
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters['percent'] = _percent
+    environment.filters['shell'] = shlex.quote
+    environment.filters['seconds'] = lambda value: f'{value:,.1f} s'
+    main = 'test' if 'test' in evaluated else next(iter(evaluated), '')
+    figures = report.get(main)
+    return environment.get_template('report.html').render(
+        report=report,
+        main=main,
+        figures=figures,
+        interval=_interval(figures) if figures else None,
+        evaluated=[(name, report[name]) for name in evaluated],
+        charts=_charts(report['curves']),
+        shown=_most_mistaken(figures['confusion']) if figures else [],
+        mistakes=list(zip(report['mistakes'], thumbnails, strict=True)),
+    )
+
+
+def wilson_interval(right: int, pictures: int) -> tuple[float, float]:
+    """Where the accuracy on endless pictures lies, with 95 % confidence (Wilson 1927)."""
+    z = 1.959964
+    share = right / pictures
+    centre = share + z * z / (2 * pictures)
+    spread = z * math.sqrt(share * (1 - share) / pictures + z * z / (4 * pictures * pictures))
+    scale = 1 + z * z / pictures
+    return (centre - spread) / scale, (centre + spread) / scale
+
+
+def _interval(figures: dict[str, Any]) -> tuple[float, float] | None:
+    pictures = figures['pictures']
+    if not pictures:
+        return None
+    return wilson_interval(round(figures['accuracy'] * pictures), pictures)
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str) and not hasattr(value, '__html__'):
+        return printable(value)
+    return 'not defined' if value is None else value
+
+
+def _percent(share: float | None, digits: int = 1) -> str:
+    return '–' if share is None else f'{share * 100:.{digits}f} %'
+
+
+def _most_mistaken(confusion: list[list[int]]) -> list[int]:
+    """The classes shown in the matrix, ascending: those with the most mistakes."""
+    columns = [sum(column) for column in zip(*confusion, strict=True)]
+    wrong = [sum(row) + columns[i] - 2 * row[i] for i, row in enumerate(confusion)]
+    order = sorted(range(len(wrong)), key=lambda i: (-wrong[i], i))
+    return sorted(order[:MOST_CLASSES])
+
+
+def _charts(curves: list[dict[str, Any]]) -> list[Chart]:
+    if len(curves) < 2:
+        return []
+    accuracy = {'train': 'train_accuracy', 'validation': 'validation_accuracy'}
+    entropy = {'train': 'cross_entropy', 'validation': 'validation_cross_entropy'}
+    return [_chart('accuracy', curves, accuracy, 1.0), _chart('cross entropy', curves, entropy)]
+
+
+def _chart(
+    title: str, curves: list[dict[str, Any]], names: dict[str, str], top: float | None = None
+) -> Chart:
+    series = {
+        name: [(point['step'], point[key]) for point in curves if point[key] is not None]
+        for name, key in names.items()
+    }
+    values = [value for points in series.values() for _, value in points]
+    low = 0.0 if top is None else max(0.0, math.floor(min(values) * 5) / 5)
+    high = top if top is not None else (max(values) or 1.0) * 1.05
+    last = curves[-1]['step'] + 1
+
+    def x(step: float) -> float:
+        return round(_LEFT + step / last * (_WIDTH - _LEFT - _RIGHT), 1)
+
+    def y(value: float) -> float:
+        share = (value - low) / ((high - low) or 1)
+        return round(_HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM), 1)
+
+    lines = [
+        Line(name, ' '.join(f'{x(step)},{y(value)}' for step, value in points))
+        for name, points in series.items()
+        if points
+    ]
+    levels = [low + (high - low) * i / 4 for i in range(5)]
+    return Chart(
+        title,
+        lines,
+        x_ticks=[(x(last * i / 4), f'{round(last * i / 4):,}') for i in range(5)],
+        y_ticks=[(y(level), f'{level:.2f}') for level in levels],
+    )

@@ -1,0 +1,129 @@
+"""report.json and report.html: a run's evidence for people and programs without TensorBoard."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from poets_tfr import files
+from poets_tfr.reporting import page
+from poets_tfr.reporting.metrics import Metrics
+from poets_tfr.reporting.sheets import thumbnail
+from poets_tfr.training.evaluation import Predictions
+from poets_tfr.training.loop import Evaluation
+
+log = logging.getLogger('poets_tfr')
+
+JSON, HTML = 'report.json', 'report.html'
+FORMAT = 'poets_tfr report 1'
+MOST_POINTS = 500  # of a curve
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistake:
+    """A picture that was labelled wrongly, and how surely. thumbnail: a small JPEG."""
+
+    path: str
+    label: str
+    predicted: str
+    score: float
+    thumbnail: bytes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that is known of a run, or of an evaluation. What does not apply is left empty.
+
+    metrics: of each split (or whatever was evaluated), by its name.
+    pictures: split -> pictures of each class, in the order of the labels.
+    evaluations: the course of the training.
+    timings: stage -> seconds.
+    digests: input or output -> sha256.
+    outputs: flag -> path, of what was written.
+    self_test: what export.self_test found.
+    """
+
+    title: str
+    labels: Sequence[str]
+    metrics: Mapping[str, Metrics]
+    mistakes: Sequence[Mistake]
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+    timings: Mapping[str, float]
+    digests: Mapping[str, str]
+    pictures: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
+    evaluations: Sequence[Evaluation] = ()
+    outputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    self_test: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values. Accuracies and the like are fractions of 1, entropies nats, times s."""
+        mistakes = [dataclasses.asdict(mistake) for mistake in self.mistakes]
+        for mistake in mistakes:
+            del mistake['thumbnail']
+        return {
+            'format': FORMAT,
+            'title': self.title,
+            'finished': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
+            'labels': list(self.labels),
+            **{name: metrics.to_json(self.labels) for name, metrics in self.metrics.items()},
+            'mistakes': mistakes,
+            'pictures': {
+                split: dict(zip(self.labels, counts, strict=True))
+                for split, counts in self.pictures.items()
+            },
+            'curves': [evaluation._asdict() for evaluation in thinned(self.evaluations)],
+            'settings': dict(self.settings),
+            'versions': dict(self.versions),
+            'timings': {stage: round(seconds, 3) for stage, seconds in self.timings.items()},
+            'digests': dict(self.digests),
+            'outputs': dict(self.outputs),
+            'self_test': dict(self.self_test) if self.self_test is not None else None,
+        }
+
+
+def save(directory: str, report: Report) -> None:
+    """Writes report.json and report.html, whole or not at all."""
+    value = report.to_json()
+    thumbnails = [
+        base64.b64encode(mistake.thumbnail).decode('ascii') for mistake in report.mistakes
+    ]
+    html = page.render(value, list(report.metrics), thumbnails)
+    files.write_bytes(files.join(directory, HTML), html.encode('utf-8'))
+    files.write_json(files.join(directory, JSON), value)
+    log.info('Report: %s', files.join(directory, HTML))
+
+
+def mistakes(
+    predictions: Predictions,
+    rows: Sequence[int],
+    pictures: Mapping[str, bytes],
+    labels: Sequence[str],
+) -> list[Mistake]:
+    """The pictures of these rows; `pictures` holds their encoded bytes by path."""
+    found = []
+    for row in rows:
+        path, given = predictions.paths[row], int(predictions.predicted[row])
+        found.append(
+            Mistake(
+                path=path,
+                label=labels[predictions.labels[row]],
+                predicted=labels[given],
+                score=float(predictions.scores[row, given]),
+                thumbnail=thumbnail(pictures[path]),
+            )
+        )
+    return found
+
+
+def thinned(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """At most about MOST_POINTS of them, evenly; always the last."""
+    step = -(-len(evaluations) // MOST_POINTS) or 1
+    kept = list(evaluations[::step])
+    if evaluations and kept[-1] is not evaluations[-1]:
+        kept.append(evaluations[-1])
+    return kept

@@ -1,0 +1,156 @@
+"""report.json and report.html: the figures, and no harm from any name."""
+
+from __future__ import annotations
+
+import html.parser
+import io
+import json
+import re
+from pathlib import Path
+
+import colours
+import numpy as np
+import pytest
+from command_line import Ended, Places
+from PIL import Image
+
+from poets_tfr.reporting import metrics, page, report
+from poets_tfr.reporting.report import Mistake, Report
+from poets_tfr.training.evaluation import Predictions
+from poets_tfr.training.loop import Evaluation
+
+HOSTILE = [
+    '<script>document.title="hacked"</script>',
+    '"><img src=x onerror=alert(1)>',
+    "it's {{ 7 * 7 }} {% raw %}",
+    'two\nlines\tand a tab',
+    '\u202edrowkcab \x1b[31m',
+    'not utf-8 \udcff',
+    '雏菊 & Co.',
+]
+
+
+class Parsed(html.parser.HTMLParser):
+    """Elements and text of a page."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ''
+        self.feed(content)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def jpeg() -> bytes:
+    return colours.encoded(np.full((20, 30, 3), 128, np.uint8))
+
+
+def reported(labels: list[str], n: int = 40) -> Report:
+    rng = np.random.default_rng(2)
+    scores = rng.dirichlet(np.ones(len(labels)), n).astype(np.float32)
+    truth = rng.integers(0, len(labels), n).astype(np.int32)
+    predictions = Predictions(tuple(f'{labels[t]}/{t}.jpg' for t in truth), truth, scores)
+    figures = metrics.measure(predictions)
+    return Report(
+        title=f'{labels[0]} with a network',
+        labels=labels,
+        metrics={'validation': figures, 'test': figures},
+        mistakes=[Mistake(f'{labels[0]}/{labels[1]}', labels[0], labels[1], 0.9, jpeg())],
+        settings={'image_dir': labels[0], 'seed': 7},
+        versions={'tensorflow': '1'},
+        timings={'training': 1.25},
+        digests={'manifest.json': 'abc'},
+        pictures={'train': [1] * len(labels), 'test': figures.support.tolist()},
+        evaluations=[Evaluation(s, 0.5, 1.0, 0.25, 2.0, 10) for s in range(0, 20_000, 10)],
+        outputs={'output_graph': f'/tmp/{labels[0]}.pb', 'output_labels': "/tmp/l'.txt"},
+        self_test={'saved_model': {'worst difference': 1e-7, 'note': labels[0]}},
+    )
+
+
+def test_names_do_no_harm(tmp_path: Path) -> None:
+    report.save(str(tmp_path), reported(HOSTILE))
+    found = Parsed((tmp_path / 'report.html').read_bytes().decode('utf-8'))
+    tags = {tag for tag, _ in found.elements}
+    assert not tags & {'script', 'iframe', 'object', 'link', 'form', 'base'}
+    for tag, attributes in found.elements:
+        assert not [name for name in attributes if name.startswith('on')]
+        if tag == 'img':
+            assert str(attributes['src']).startswith('data:image/jpeg;base64,')
+            assert set(attributes) == {'src', 'alt'}
+    assert HOSTILE[0] in found.text
+    assert HOSTILE[2] in found.text, 'nothing in a name is taken for a template'
+    assert r'two\nlines\tand a tab' in found.text
+    assert '雏菊 & Co.' in found.text
+    assert '\x1b' not in found.text
+    assert '\u202e' not in found.text
+
+
+def test_names_survive_in_json(tmp_path: Path) -> None:
+    report.save(str(tmp_path), reported(HOSTILE))
+    value = json.loads((tmp_path / 'report.json').read_bytes())
+    assert value['labels'] == HOSTILE
+    assert value['mistakes'][0]['path'] == f'{HOSTILE[0]}/{HOSTILE[1]}'
+
+
+def test_the_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
+    report.save(str(tmp_path), reported(['a', 'b']))
+    content = (tmp_path / 'report.html').read_text()
+    assert not re.search(r'https?://|url\(|@import|<script', content)
+
+
+def test_thousands_of_classes_and_evaluations_stay_readable(tmp_path: Path) -> None:
+    many = [f'class {i}' for i in range(300)]
+    report.save(str(tmp_path), reported(many, 3000))
+    content = (tmp_path / 'report.html').read_text()
+    matrix = content[content.index('class="matrix"') : content.index('id="classes"')]
+    assert matrix.count('<td') == page.MOST_CLASSES**2
+    assert content.count('<tr><td>class ') == 300
+    value = json.loads((tmp_path / 'report.json').read_bytes())
+    assert len(value['curves']) <= report.MOST_POINTS + 1
+    assert value['curves'][-1]['step'] == 19_990
+
+
+@pytest.mark.parametrize('labels', [['a', 'b']])
+def test_a_run_without_a_test(tmp_path: Path, labels: list[str]) -> None:
+    bare = Report(
+        title='bare', labels=labels, metrics={}, mistakes=(), settings={}, versions={}, timings={},
+        digests={},
+    )  # fmt: skip
+    report.save(str(tmp_path), bare)
+    assert 'nothing is known of how good' in (tmp_path / 'report.html').read_text()
+
+
+def test_wilson_is_the_textbooks() -> None:
+    """Newcombe 1998, table I: 81 of 263 and 0 of 20."""
+    assert page.wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert page.wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+
+
+def test_a_whole_run_reports_what_it_printed(trained: tuple[Places, Ended]) -> None:
+    places, ended = trained
+    value = json.loads((places.summaries / 'report.json').read_bytes())
+    match = re.search(r'Final test accuracy = (\d+\.\d)% \(N=(\d+)\)', ended.out)
+    assert match
+    assert round(value['test']['accuracy'] * 100, 1) == float(match[1])
+    assert value['test']['pictures'] == int(match[2])
+    assert value['labels'] == colours.LABELS
+    assert value['settings']['how_many_training_steps'] == 200
+    assert value['curves'][-1]['step'] == 199
+    assert set(value['timings']) >= {'conversion', 'features', 'training', 'export'}
+    assert sum(sum(counts.values()) for counts in value['pictures'].values()) == 72
+    assert len(value['digests']['network weights']) == 64
+    content = (places.summaries / 'report.html').read_text()
+    assert f'<div class="big" id="accuracy">{value["test"]["accuracy"] * 100:.1f} %' in content
+
+
+def test_thumbnails_are_small_jpegs() -> None:
+    from poets_tfr.reporting.sheets import thumbnail
+
+    big = colours.encoded(np.zeros((400, 800, 3), np.uint8), 'PNG')
+    with Image.open(io.BytesIO(thumbnail(big))) as picture:
+        assert (picture.format, picture.size) == ('JPEG', (160, 80))
