@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import graphs
@@ -154,7 +155,7 @@ def test_minus_seed_is_read(job: Places) -> None:
 
 
 def test_test_batch_size_after_a_space(job: Places) -> None:
-    assert '(N=7)' in run(job, '--test_batch_size', '7').out.splitlines()[-3]
+    assert re.search(r'Final test accuracy = .*\(N=7\)', run(job, '--test_batch_size', '7').out)
     assert '(N=7)' not in run(job, '--test_batch_size', '-1').out
 
 
