@@ -186,6 +186,37 @@ class BackboneConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class DistortionConfig:
+    """Random changes to training pictures, in percent. Validation and test are never distorted.
+
+    augment_copies: how many distorted copies of each picture are kept as features, to train on
+      beside the picture itself; 0: every step distorts its pictures anew.
+    """
+
+    flip_left_right: bool = False
+    random_crop: int = 0
+    random_scale: int = 0
+    random_brightness: int = 0
+    augment_copies: int = 8
+
+    def __post_init__(self) -> None:
+        for field in 'random_crop', 'random_scale', 'random_brightness':
+            _require(self, field, '0 to 100', 0 <= getattr(self, field) <= 100)
+        copies = self.augment_copies
+        _require(self, 'augment_copies', '0 (distort in every step) to 1000', 0 <= copies <= 1000)
+        if copies != DistortionConfig.augment_copies and not self.are_on:
+            raise InputError(
+                f'--augment_copies={copies} goes with a distortion only: give --flip_left_right, '
+                '--random_crop, --random_scale or --random_brightness too.'
+            )
+
+    @property
+    def are_on(self) -> bool:
+        percentages = self.random_crop, self.random_scale, self.random_brightness
+        return self.flip_left_right or any(percentages)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class HeadConfig:
     """Features -> a trained softmax layer. Batch sizes of -1 take the whole split."""
 
@@ -286,6 +317,18 @@ class RetrainConfig:
     backbone: BackboneConfig
     head: HeadConfig
     output: OutputConfig
+    distortions: DistortionConfig = dataclasses.field(default_factory=DistortionConfig)
+
+    def __post_init__(self) -> None:
+        whole = self.head.optimizer == 'lbfgs' or self.head.train_batch_size == -1
+        if self.distortions.are_on and self.distortions.augment_copies == 0 and whole:
+            flag = (
+                '--optimizer=lbfgs' if self.head.optimizer == 'lbfgs' else '--train_batch_size=-1'
+            )
+            raise InputError(
+                f'--augment_copies=0 distorts the pictures of every step anew, and {flag} makes '
+                'every step take all of them: keep copies (--augment_copies=8), or take batches.'
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

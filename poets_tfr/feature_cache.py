@@ -183,6 +183,12 @@ class StoredFeatures:
     def shape(self) -> tuple[int, int]:
         return len(self._file_of), self._dtype['features'].shape[0]
 
+    def joined(self, more: StoredFeatures) -> StoredFeatures:
+        """The rows of both, one after the other; of one width."""
+        file_of = np.concatenate([self._file_of, more._file_of + len(self._files)])
+        row_of = np.concatenate([self._row_of, more._row_of])
+        return StoredFeatures([*self._files, *more._files], self._dtype, file_of, row_of)
+
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """float32 [len(rows), width]; rows are int [any]."""
         start = time.perf_counter()

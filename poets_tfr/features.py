@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -15,9 +14,11 @@ from poets_tfr import files, progress
 from poets_tfr.backbones.forward import compile_forward
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import BackboneConfig, InputError
-from poets_tfr.feature_cache import DIGEST, FeatureCache
-from poets_tfr.pictures import pipeline
-from poets_tfr.records.manifest import CONVERT_AGAIN, IndexEntry, Manifest, load_indexes
+from poets_tfr.feature_cache import DIGEST, FeatureCache, StoredFeatures
+from poets_tfr.pictures import distort, pipeline
+from poets_tfr.pictures.distort import Distortions
+from poets_tfr.pictures.preprocess import Preprocessing
+from poets_tfr.records.manifest import IndexEntry, Manifest, check_digests, load_indexes
 
 log = logging.getLogger('poets_tfr')
 T = TypeVar('T')
@@ -26,6 +27,12 @@ T = TypeVar('T')
 # kill makes the same batches, and the same bits, as an undisturbed one.
 _SECONDS_PER_FILE = 10
 _BATCHES_PER_FILE = 16
+
+Observe = Callable[[int, float], None]
+
+
+def _nothing(pictures: int, waited: float) -> None:
+    pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +58,7 @@ def extract(
     backbone: Backbone,
     bottleneck_dir: str,
     config: BackboneConfig,
-    observe: Callable[[int, float], None] | None = None,
+    observe: Observe = _nothing,
 ) -> dict[str, SplitFeatures]:
     """The features of every record, split by split; what the cache lacks is computed and kept.
 
@@ -62,17 +69,59 @@ def extract(
       InputError: a shard's index is missing or damaged, or a picture gives features that are not
         finite.
     """
-    rows = _Rows.of(records_dir, manifest)
-    cache = FeatureCache(files.join(bottleneck_dir, backbone.cache_key), backbone.feature_width)
+    rows = _Rows.of(records_dir, manifest, tuple(manifest.splits))
+    cache_dir = files.join(bottleneck_dir, backbone.cache_key)
+    return _features_of(rows, cache_dir, backbone, config, observe)
+
+
+def extract_distorted(
+    records_dir: str,
+    manifest: Manifest,
+    backbone: Backbone,
+    bottleneck_dir: str,
+    config: BackboneConfig,
+    distortions: Distortions,
+    observe: Observe = _nothing,
+) -> SplitFeatures:
+    """The features of distorted copies of the training pictures, kept in a folder of their own.
+
+    Returns:
+      `augment_copies` rows for each training picture, one after another. More copies begin with the
+      same ones as fewer.
+
+    Raises:
+      InputError: as `extract`.
+    """
+    rows = _Rows.of(records_dir, manifest, ('train',)).copied(distortions)
+    folder = f'{backbone.cache_key}-distorted-{distortions.cache_key}'
+    cache_dir = files.join(bottleneck_dir, folder)
+    return _features_of(rows, cache_dir, backbone, config, observe)['train']
+
+
+def joined(some: SplitFeatures, more: SplitFeatures) -> SplitFeatures:
+    """The rows of both, one after the other."""
+    if isinstance(some.features, StoredFeatures):
+        features = some.features.joined(more.features)
+    else:
+        features = np.concatenate([some.features, more.features])
+    labels = np.concatenate([some.labels, more.labels])
+    return SplitFeatures(features, labels, some.paths + more.paths)
+
+
+def _features_of(
+    rows: _Rows, cache_dir: str, backbone: Backbone, config: BackboneConfig, observe: Observe
+) -> dict[str, SplitFeatures]:
+    cache = FeatureCache(cache_dir, backbone.feature_width)
     missing = cache.missing(rows.digests)
+    copies = ' distorted copies' if rows.distortions else ''
     if missing.any():
         count = int(missing.sum())
-        log.info('Features: %d of %d pictures to compute.', count, len(missing))
+        log.info('Features: %d of %d%s to compute.', count, len(missing), copies or ' pictures')
         with progress.stage(f'Creating {count} bottlenecks with {backbone.name}') as outcome:
-            _compute(rows, missing, backbone, config, cache, observe or (lambda *_: None))
+            _compute(rows, missing, backbone, config, cache, observe)
             outcome['done'] = count
     else:
-        log.info('Features: all %d are in %s.', len(missing), cache.directory)
+        log.info('Features: all %d%s are in %s.', len(missing), copies, cache.directory)
     splits = {}
     for split, span in rows.spans.items():
         digests = rows.digests[span]
@@ -84,7 +133,12 @@ def extract(
 
 @dataclasses.dataclass(frozen=True)
 class _Rows:
-    """The records of all splits, one after another."""
+    """Records of some splits, one after another; or copies of them, one picture after another.
+
+    digests: S32 [n], what their features are kept by.
+    distortions: of the copies; `digests`, `labels` and `paths` have a row for each copy then.
+    picture_seeds: int64 [records].
+    """
 
     shards: list[str]
     shard_digests: list[str]
@@ -93,15 +147,17 @@ class _Rows:
     labels: np.ndarray
     paths: tuple[str, ...]
     spans: dict[str, slice]
+    picture_seeds: np.ndarray
+    distortions: Distortions | None = None
 
     @classmethod
-    def of(cls, records_dir: str, manifest: Manifest) -> _Rows:
+    def of(cls, records_dir: str, manifest: Manifest, splits: tuple[str, ...]) -> _Rows:
         shards: list[str] = []
         shard_digests: list[str] = []
         records: list[int] = []
         entries: list[IndexEntry] = []
         spans = {}
-        for split in manifest.splits:
+        for split in splits:
             start = len(entries)
             for index in load_indexes(records_dir, manifest, split):
                 shards.append(files.join(records_dir, index.shard))
@@ -112,17 +168,35 @@ class _Rows:
         digests = np.array([bytes.fromhex(e.encoded_sha256) for e in entries], DIGEST)
         labels = np.array([entry.label for entry in entries], np.int32)
         paths = tuple(entry.path for entry in entries)
-        return cls(shards, shard_digests, records, digests, labels, paths, spans)
+        seeds = distort.picture_seeds(digests)
+        return cls(shards, shard_digests, records, digests, labels, paths, spans, seeds)
 
-    def check_shards(self) -> None:
-        """Reads every shard: raises InputError, naming the first that is not what was written."""
-        for path, digest in zip(self.shards, self.shard_digests, strict=True):
-            if files.sha256_of(path) != digest:
-                raise InputError(
-                    f'--records_dir: the shard {path} is damaged: delete it and {CONVERT_AGAIN}. '
-                    f'`tools/inspect_records.py --records_dir={os.path.dirname(path)} --verify` '
-                    'lists all that is damaged.'
-                )
+    def copied(self, distortions: Distortions) -> _Rows:
+        copies = distortions.config.augment_copies
+        return dataclasses.replace(
+            self,
+            digests=distort.copy_digests(self.digests, copies),
+            labels=np.repeat(self.labels, copies),
+            paths=tuple(path for path in self.paths for _ in range(copies)),
+            spans={k: slice(v.start * copies, v.stop * copies) for k, v in self.spans.items()},
+            distortions=distortions,
+        )
+
+    def batches(self, wanted: np.ndarray, preprocessing: Preprocessing, batch_size: int) -> Any:
+        """A data set of the pictures of the wanted rows, see `pipeline.one_pass`."""
+        if self.distortions is None:
+            return pipeline.one_pass(
+                self.shards, self.records_per_shard, wanted, preprocessing, batch_size
+            )
+        return pipeline.one_pass_distorted(
+            self.shards,
+            self.records_per_shard,
+            wanted.reshape(len(self.picture_seeds), -1),
+            preprocessing,
+            batch_size,
+            self.distortions,
+            self.picture_seeds,
+        )
 
 
 def _compute(
@@ -131,18 +205,12 @@ def _compute(
     backbone: Backbone,
     config: BackboneConfig,
     cache: FeatureCache,
-    observe: Callable[[int, float], None],
+    observe: Observe,
 ) -> None:
     import tensorflow as tf
 
     forward = compile_forward(backbone, config.feature_batch_size, config.xla)
-    dataset = pipeline.one_pass(
-        rows.shards,
-        rows.records_per_shard,
-        missing,
-        backbone.preprocessing,
-        config.feature_batch_size,
-    )
+    dataset = rows.batches(missing, backbone.preprocessing, config.feature_batch_size)
     done: list[tuple[np.ndarray, np.ndarray]] = []  # (rows, their features) of each batch
     kept_at = time.monotonic()
 
@@ -168,7 +236,8 @@ def _compute(
             keep()
             raise
         except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
-            rows.check_shards()  # says which one; if all are whole, the error is of another kind
+            check_digests(zip(rows.shards, rows.shard_digests, strict=True))
+            # All are whole: the error is of another kind.
             raise
     keep()
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from poets_tfr import features, files, progress
+from poets_tfr import features, files, live_features, progress
 from poets_tfr.backbones import frozen
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import ConversionConfig, HeadConfig, InputError, OutputConfig, RetrainConfig
 from poets_tfr.export import frozen_graph, saved_model
 from poets_tfr.export.frozen_graph import FrozenGraph
 from poets_tfr.features import SplitFeatures
+from poets_tfr.pictures.distort import Distortions
 from poets_tfr.progress import timed
 from poets_tfr.records import manifest as manifests
 from poets_tfr.records import writing
@@ -61,8 +63,11 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
         summaries.describe(config, manifest, versions(), graph.graph_def)
         with timed(timings, 'features'):
             splits = _features(config, manifest, backbone, summaries)
-        with timed(timings, 'training'):
-            head = _train(config, splits, graph, summaries)
+        with (
+            timed(timings, 'training'),
+            _trained_on(config, manifest, backbone, splits['train'], summaries) as train,
+        ):
+            head = _train(config, {**splits, 'train': train}, graph, summaries)
         predictions = _evaluate(config, splits, head, manifest)
         with timed(timings, 'export'):
             _export(config.output, backbone, graph, head, manifest)
@@ -133,6 +138,43 @@ def _features(
         observe=summaries.input_rate,
     )
     return {name: split for name, split in splits.items() if len(split)}
+
+
+@contextlib.contextmanager
+def _trained_on(
+    config: RetrainConfig,
+    manifest: Manifest,
+    backbone: Backbone,
+    train: SplitFeatures,
+    summaries: Summaries,
+) -> Iterator[SplitFeatures]:
+    """The training pictures, and what the distortions make of them."""
+    if not config.distortions.are_on:
+        yield train
+        return
+    distortions = Distortions(config.distortions, config.head.seed)
+    records_dir, copies = config.conversion.records_dir, config.distortions.augment_copies
+    if copies:
+        log.info(
+            'Distortions: %d copies of each training picture beside itself (--augment_copies).',
+            copies,
+        )
+        distorted = features.extract_distorted(
+            records_dir,
+            manifest,
+            backbone,
+            config.output.bottleneck_dir,
+            config.backbone,
+            distortions,
+            observe=summaries.input_rate,
+        )
+        yield features.joined(train, distorted)
+        return
+    log.info('Distortions: anew for the pictures of every step (--augment_copies=0).')
+    with live_features.live(
+        records_dir, manifest, train, backbone, config.backbone, distortions
+    ) as split:
+        yield split
 
 
 def _train(

@@ -11,9 +11,11 @@ import pytest
 from poets_tfr.config import (
     BackboneConfig,
     ConversionConfig,
+    DistortionConfig,
     HeadConfig,
     InputError,
     OutputConfig,
+    RetrainConfig,
     dataset_name_of,
     default_records_dir,
 )
@@ -43,6 +45,12 @@ REFUSED: list[tuple[type, dict[str, Any]]] = [
     (BackboneConfig, {'image_size': 224, 'architecture': 'mobilenet_1.0_224'}),
     (BackboneConfig, {'weights': 'random', 'architecture': 'mobilenet_1.0_224'}),
     (BackboneConfig, {'weights': 'random', 'tfhub_module': 'm'}),
+    (DistortionConfig, {'random_crop': -1}),
+    (DistortionConfig, {'random_crop': 101}),
+    (DistortionConfig, {'random_scale': 101}),
+    (DistortionConfig, {'random_brightness': 101}),
+    (DistortionConfig, {'augment_copies': -1}),
+    (DistortionConfig, {'augment_copies': 5}),
     (HeadConfig, {'how_many_training_steps': -1}),
     (HeadConfig, {'learning_rate': 0.0}),
     (HeadConfig, {'learning_rate': -0.5}),
@@ -171,3 +179,27 @@ def test_records_do_not_go_among_the_pictures(tmp_path: Path, records: str) -> N
     with pytest.raises(InputError, match='nothing is written among the pictures'):
         ConversionConfig(image_dir=str(pets), records_dir=str(tmp_path / records))
     ConversionConfig(image_dir=str(pets), records_dir=f'{pets}_records')
+
+
+def test_a_distortion_of_any_kind_switches_them_on() -> None:
+    assert not DistortionConfig().are_on
+    for name in 'flip_left_right', 'random_crop', 'random_scale', 'random_brightness':
+        one: dict[str, Any] = {name: 1}
+        assert DistortionConfig(**one).are_on
+
+
+def test_distorting_in_every_step_does_not_go_with_whole_sets() -> None:
+    def config(**head: Any) -> RetrainConfig:
+        return RetrainConfig(
+            conversion=ConversionConfig(),
+            backbone=BackboneConfig(),
+            head=HeadConfig(**head),
+            output=OutputConfig(),
+            distortions=DistortionConfig(random_crop=5, augment_copies=0),
+        )
+
+    assert config(train_batch_size=100).distortions.are_on
+    with pytest.raises(InputError, match='--augment_copies=0 .*--train_batch_size=-1'):
+        config(train_batch_size=-1)
+    with pytest.raises(InputError, match='--augment_copies=0 .*--optimizer=lbfgs'):
+        config(optimizer='lbfgs')

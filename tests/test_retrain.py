@@ -146,6 +146,37 @@ def test_features_on_disk_give_the_same_head(
     assert places.graph.read_bytes() == trained[0].graph.read_bytes()
 
 
+@pytest.mark.parametrize(('copies', 'steps'), [(2, 200), (0, 25)])
+def test_distorted_training(
+    trained: tuple[Places, Ended], model_dir: Path, tmp_path: Path, copies: int, steps: int
+) -> None:
+    """Twice the same bits; with copies, the second run computes nothing."""
+    places = Places(tmp_path)
+    shutil.copytree(trained[0].records, places.records)
+    shutil.copytree(trained[0].bottlenecks, places.bottlenecks)
+    flags = '--flip_left_right', '--random_crop=10', '--random_brightness=15'
+    runs = []
+    for _ in range(2):
+        ended = retrain(places, model_dir, *flags, f'--augment_copies={copies}', steps=steps)
+        assert ended.status == 0, ended.err
+        runs.append((places.graph.read_bytes(), ended.out))
+    (first, out), (second, again) = runs
+    assert first == second
+    assert first != trained[0].graph.read_bytes()
+    accuracy, pictures = final_accuracy(ended)
+    assert accuracy > 90
+    assert pictures == final_accuracy(trained[1])[1]
+    if copies:
+        assert 'Distortions: 2 copies of each training picture beside itself' in out
+        counts = re.search(r'Features: (\d+) of (\d+) distorted copies to compute', out)
+        assert counts
+        assert counts[1] == counts[2]
+        assert f'Features: all {counts[1]} distorted copies are in ' in again
+    else:
+        assert 'Distortions: anew for the pictures of every step' in out
+        assert len(list(places.bottlenecks.iterdir())) == 1
+
+
 def test_records_alone_are_enough(
     trained: tuple[Places, Ended], model_dir: Path, tmp_path: Path
 ) -> None:

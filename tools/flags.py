@@ -23,6 +23,7 @@ from poets_tfr.config import (
     KERAS_APPLICATIONS,
     BackboneConfig,
     ConversionConfig,
+    DistortionConfig,
     HeadConfig,
     InputError,
     LabelConfig,
@@ -92,6 +93,24 @@ _BACKBONE = {
     'feature_batch_size': 'How many pictures go through the network at a time.',
     'features_in_memory': (
         'off: read the features of each step from bottleneck_dir, for sets too large for memory.'
+    ),
+}
+_DISTORTION = {
+    'flip_left_right': 'Whether to randomly flip half of the training images horizontally.',
+    'random_crop': (
+        'How much of a margin, in percent, to randomly crop off the training images: the window '
+        'is 1 / (1 + P/100) of the picture, anywhere in it.'
+    ),
+    'random_scale': (
+        'How much, in percent, to randomly scale up the size of the training images by.'
+    ),
+    'random_brightness': (
+        'How much, in percent, to randomly multiply the training image input pixels up or down by.'
+    ),
+    'augment_copies': (
+        'With a distortion: how many distorted copies of each training picture are kept as '
+        'features and trained on beside it; 0: distort the pictures of each step anew, which sends '
+        'them through the network in every step, as the original did.'
     ),
 }
 _HEAD = {
@@ -164,6 +183,10 @@ def define_conversion(values: flags.FlagValues) -> None:
 
 def define_backbone(values: flags.FlagValues) -> None:
     _define(values, BackboneConfig, _BACKBONE)
+
+
+def define_distortion(values: flags.FlagValues) -> None:
+    _define(values, DistortionConfig, _DISTORTION)
 
 
 def define_head(values: flags.FlagValues) -> None:

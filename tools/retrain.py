@@ -13,6 +13,7 @@ from poets_tfr import retrain
 from poets_tfr.config import (
     BackboneConfig,
     ConversionConfig,
+    DistortionConfig,
     HeadConfig,
     InputError,
     OutputConfig,
@@ -36,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 def _define(values: absl_flags.FlagValues) -> None:
     flags.define_conversion(values)
     flags.define_backbone(values)
+    flags.define_distortion(values)
     flags.define_head(values)
     flags.define_output(values)
     _define_not_yet(values)
@@ -44,17 +46,11 @@ def _define(values: absl_flags.FlagValues) -> None:
 def _define_not_yet(values: absl_flags.FlagValues) -> None:
     """The originals' flags that this program knows but cannot obey yet."""
     soon = 'Not supported yet.'
-    absl_flags.DEFINE_boolean('flip_left_right', False, soon, flag_values=values)
-    for name in 'random_crop', 'random_scale', 'random_brightness':
-        absl_flags.DEFINE_integer(name, 0, soon, flag_values=values)
     absl_flags.DEFINE_string('checkpoint_path', _CHECKPOINT_PATH, soon, flag_values=values)
     absl_flags.DEFINE_boolean('resume', False, soon, flag_values=values)
 
 
 def _refuse_not_yet(values: absl_flags.FlagValues) -> None:
-    for name in 'flip_left_right', 'random_crop', 'random_scale', 'random_brightness':
-        if values[name].value != values[name].default:
-            raise InputError(f'--{name}: distortions are not supported yet. Leave the flag out.')
     for name in 'checkpoint_path', 'resume':
         if values[name].value != values[name].default:
             raise InputError(
@@ -75,6 +71,7 @@ def _main(values: absl_flags.FlagValues, positional: list[str]) -> None:
         backbone=flags.build(BackboneConfig, values),
         head=flags.build(HeadConfig, values),
         output=flags.build(OutputConfig, values),
+        distortions=flags.build(DistortionConfig, values),
     )
     settings = settings_of(config.conversion)
     insisted = {name: settings[name] for name in flags.typed(values, _RECORDS_FLAGS)}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from poets_tfr.pictures import preprocess
+from poets_tfr.pictures import distort, preprocess
+from poets_tfr.pictures.distort import Distortions
 from poets_tfr.pictures.preprocess import Preprocessing
 from poets_tfr.records import schema
 
 _SHARDS_READ_AT_ONCE = 2
 _READ_BUFFER_BYTES = 1 << 20
+_STEPS_AHEAD = 2
 
 
 def one_pass(
@@ -36,16 +38,112 @@ def one_pass(
       A tf.data.Dataset of (int64 [batch_size] rows, float32 [batch_size, size, size, 3] pictures);
       padding has row -1. The order is the same in every run.
     """
+
+    def load(row: Any, record: Any) -> Any:
+        return row, preprocess.from_encoded(_encoded(record), preprocessing)
+
+    dataset = _records(shards, records_per_shard, wanted).map(load, num_parallel_calls=_threads())
+    return _batches(dataset, int(wanted.sum()), preprocessing, batch_size)
+
+
+def one_pass_distorted(
+    shards: Sequence[str],
+    records_per_shard: Sequence[int],
+    wanted: np.ndarray,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    distortions: Distortions,
+    picture_seeds: np.ndarray,
+) -> Any:
+    """As `one_pass`, every wanted distorted copy once; a picture is decoded once for all of its.
+
+    Args:
+      wanted: bool [rows, copies].
+      distortions: what is done to the pictures.
+      picture_seeds: int64 [rows], see `distort.picture_seeds`.
+
+    Returns:
+      As `one_pass`; copy c of the picture in row r has the number r * copies + c.
+    """
+    import tensorflow as tf
+
+    copies = wanted.shape[1]
+    is_wanted, seeds = tf.constant(wanted), tf.constant(picture_seeds)
+
+    def decode(row: Any, record: Any) -> Any:
+        return row, preprocess.decode(_encoded(record))
+
+    def copies_of(row: Any, pixels: Any) -> Any:
+        chosen = tf.data.Dataset.from_tensor_slices(tf.where(is_wanted[row])[:, 0])
+        return chosen.map(lambda copy: (row, copy, pixels))
+
+    def load(row: Any, copy: Any, pixels: Any) -> Any:
+        distortion = distort.draw(distortions, preprocessing.size, seeds[row], copy)
+        return row * copies + copy, distort.apply(distortion, pixels, preprocessing)
+
+    dataset = _records(shards, records_per_shard, wanted.any(axis=1))
+    dataset = dataset.map(decode, num_parallel_calls=_threads()).flat_map(copies_of)
+    dataset = dataset.map(load, num_parallel_calls=_threads())
+    return _batches(dataset, int(wanted.sum()), preprocessing, batch_size)
+
+
+def distorted_steps(
+    read: Callable[[int], bytes],
+    draw: Callable[[Any], Any],
+    padded: int,
+    first_step: int,
+    preprocessing: Preprocessing,
+    distortions: Distortions,
+    picture_seeds: np.ndarray,
+) -> Any:
+    """The distorted pictures of a step's draws, step after step, without end.
+
+    Args:
+      read: row -> its serialised record; called in several threads.
+      draw: step (int64 scalar tensor) -> int32 [draws] rows.
+      padded: how many pictures a step gives; those behind the draws say nothing.
+      first_step: where to begin.
+      preprocessing: size and range of the pictures.
+      distortions: what is done to them: draw d of step s is copy s * draws + d of its picture.
+      picture_seeds: int64 [rows], see `distort.picture_seeds`.
+
+    Returns:
+      A tf.data.Dataset of float32 [padded, size, size, 3].
+    """
+    import tensorflow as tf
+
+    seeds = tf.constant(picture_seeds)
+
+    def draws_of(step: Any) -> Any:
+        rows = tf.cast(draw(step), tf.int64)
+        draws = tf.size(rows, tf.int64)
+        copies = step * draws + tf.range(padded, dtype=tf.int64)
+        rows = tf.pad(rows, [[0, padded - draws]])
+        return tf.data.Dataset.from_tensor_slices((rows, copies))
+
+    def load(row: Any, copy: Any) -> Any:
+        record = tf.ensure_shape(tf.numpy_function(read, [row], tf.string), [])
+        distortion = distort.draw(distortions, preprocessing.size, seeds[row], copy)
+        return distort.apply(distortion, preprocess.decode(_encoded(record)), preprocessing)
+
+    dataset = tf.data.Dataset.range(first_step, np.iinfo(np.int64).max).flat_map(draws_of)
+    dataset = dataset.map(load, num_parallel_calls=_threads())
+    dataset = dataset.batch(padded, drop_remainder=True).prefetch(_STEPS_AHEAD)
+    options = tf.data.Options()
+    options.deterministic = True
+    # Threads of its own: who waits for the pictures may hold one of TensorFlow's.
+    options.threading.private_threadpool_size = _threads() + 2
+    return dataset.with_options(options)
+
+
+def _records(shards: Sequence[str], records_per_shard: Sequence[int], wanted: np.ndarray) -> Any:
+    """(int64 row, serialised record) of each wanted row."""
     import tensorflow as tf
 
     first_rows = np.cumsum([0, *records_per_shard[:-1]], dtype=np.int64)
 
     def read(shard: Any, first_row: Any) -> Any:
         return tf.data.TFRecordDataset(shard, buffer_size=_READ_BUFFER_BYTES).enumerate(first_row)
-
-    def load(row: Any, record: Any) -> Any:
-        encoded = schema.parse_encoded(record[None])[0]
-        return row, preprocess.from_encoded(encoded, preprocessing)
 
     files = tf.data.Dataset.from_tensor_slices((list(shards), first_rows))
     dataset = files.interleave(
@@ -54,11 +152,25 @@ def one_pass(
     if not wanted.all():
         is_wanted = tf.constant(wanted)
         dataset = dataset.filter(lambda row, _: is_wanted[row])
+    return dataset
+
+
+def _encoded(record: Any) -> Any:
+    return schema.parse_encoded(record[None])[0]
+
+
+def _threads() -> int:
     # Not AUTOTUNE: it begins with one thread and is still learning when a small data set ends.
-    dataset = dataset.map(load, num_parallel_calls=(os.cpu_count() or 1) + 1)
+    return (os.cpu_count() or 1) + 1
+
+
+def _batches(dataset: Any, count: int, preprocessing: Preprocessing, batch_size: int) -> Any:
+    """Batches of one static shape of the `count` (number, picture) of a data set."""
+    import tensorflow as tf
+
     size = preprocessing.size
     padding = tf.data.Dataset.from_tensors((np.int64(-1), np.zeros([size, size, 3], np.float32)))
-    dataset = dataset.concatenate(padding.repeat(-int(wanted.sum()) % batch_size))
+    dataset = dataset.concatenate(padding.repeat(-count % batch_size))
     dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
     options = tf.data.Options()
     options.deterministic = True

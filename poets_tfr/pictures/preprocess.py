@@ -53,7 +53,8 @@ def resize_and_normalise(pixels: Any, preprocessing: Preprocessing) -> Any:
     return normalise(resized, preprocessing.mean, preprocessing.std)
 
 
-def resize(pixels: Any, height: int, width: int) -> Any:
+def resize(pixels: Any, height: Any, width: Any) -> Any:
+    """[n, any, any, 3] -> float32 [n, height, width, 3] of the same range; ints or int scalars."""
     import tensorflow as tf
 
     return tf.raw_ops.ResizeBilinear(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -236,6 +237,17 @@ def load_indexes(records_dir: str, manifest: Manifest, split: str) -> list[Shard
             raise InputError(f'--records_dir: {path} is of another shard: {CONVERT_AGAIN}.')
         indexes.append(index)
     return indexes
+
+
+def check_digests(digests: Iterable[tuple[str, str]]) -> None:
+    """Reads every shard of (path, sha256): raises InputError, naming the first that differs."""
+    for path, digest in digests:
+        if files.sha256_of(path) != digest:
+            raise InputError(
+                f'--records_dir: the shard {path} is damaged: delete it and {CONVERT_AGAIN}. '
+                f'`tools/inspect_records.py --records_dir={os.path.dirname(path)} --verify` '
+                'lists all that is damaged.'
+            )
 
 
 def tfds_metadata(manifest: Manifest) -> dict[str, bytes]:

@@ -1,16 +1,18 @@
-"""A few pictures out of the shards, each found by its place in the index."""
+"""Single records out of the shards, each found by its place in the index."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
+
+import numpy as np
 
 from poets_tfr import files
 from poets_tfr.config import InputError
 from poets_tfr.records import schema
-from poets_tfr.records.manifest import CONVERT_AGAIN, IndexEntry, Manifest, load_indexes
+from poets_tfr.records.manifest import CONVERT_AGAIN, IndexEntry, Manifest, ShardIndex, load_indexes
 
 
 def read_pictures(
@@ -47,3 +49,30 @@ def _encoded(shard: str, entry: IndexEntry, frame: bytes) -> bytes:
         if isinstance(encoded, bytes) and sha256(encoded).hexdigest() == entry.encoded_sha256:
             return encoded
     raise InputError(f'--records_dir: the shard {shard} is damaged: delete it and {CONVERT_AGAIN}.')
+
+
+class RecordReader:
+    """Called with a row, reads its serialised record; in any order, from any thread."""
+
+    def __init__(self, shards: list[str], places: np.ndarray):
+        """places: int64 [rows, 3]: the number of the shard, the frame's offset and its length."""
+        self._shards, self._places = shards, places
+
+    @classmethod
+    def of(cls, records_dir: str, indexes: Sequence[ShardIndex]) -> RecordReader:
+        """The records of these shards: rows 0, 1, 2 ... in their order."""
+        places = [
+            (number, entry.offset, entry.bytes)
+            for number, index in enumerate(indexes)
+            for entry in index.entries
+            if entry.is_record
+        ]
+        shards = [files.join(records_dir, index.shard) for index in indexes]
+        return cls(shards, np.array(places, np.int64).reshape(-1, 3))
+
+    def __call__(self, row: int) -> bytes:
+        shard, offset, size = self._places[row].tolist()
+        path = self._shards[shard]
+        with files.open_read(path) as file, files.os_errors(path):
+            file.seek(offset)
+            return file.read(size)[12:-4]  # between the checksums

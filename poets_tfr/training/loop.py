@@ -15,6 +15,7 @@ import numpy as np
 from poets_tfr.config import HeadConfig, InputError
 from poets_tfr.feature_cache import StoredFeatures
 from poets_tfr.features import SplitFeatures
+from poets_tfr.live_features import LiveFeatures
 from poets_tfr.training import early_stopping, objective, optimizers
 from poets_tfr.training import head as heads
 from poets_tfr.training.early_stopping import Best
@@ -126,7 +127,8 @@ class Training:
         import tensorflow as tf
 
         self._call = self._call or tf.function(self._steps(), autograph=False)
-        first, most = int(state.step), _FIRST_CALL_STEPS
+        live = isinstance(self._splits['train'].features, LiveFeatures)
+        first, most = int(state.step), 1 if live else _FIRST_CALL_STEPS
         while first < self._config.how_many_training_steps and not bool(state.stopped):
             end = min(first + most, self._config.how_many_training_steps)
             if pause_every:
@@ -238,6 +240,8 @@ class Training:
         sampler = Sampler.of(
             split.labels, self._classes, batch_size, config.sampling, config.seed, stream
         )
+        if isinstance(features, LiveFeatures):
+            return _live(features, labels, sampler, standardisation)
         if isinstance(features, StoredFeatures):
             return _reader(features, labels, sampler, standardisation)
         features = tf.constant(standardisation.apply(features) if standardisation else features)
@@ -307,5 +311,24 @@ def _reader(
         values = tf.ensure_shape(values, [sampler.draws, features.shape[1]])
         values = standardisation.apply(values) if standardisation else values
         return values, tf.gather(labels, rows)
+
+    return take
+
+
+def _live(
+    features: LiveFeatures,
+    labels: Any,
+    sampler: Sampler,
+    standardisation: Standardisation | None,
+) -> Callable[[Any], tuple[Any, Any]]:
+    """A taker that distorts the pictures of each step and sends them through the network."""
+    import tensorflow as tf
+
+    features_of = features.drawn_by(sampler.draw, sampler.draws)
+
+    def take(step: Any) -> tuple[Any, Any]:
+        values = features_of(step)
+        values = standardisation.apply(values) if standardisation else values
+        return values, tf.gather(labels, sampler.draw(step))
 
     return take

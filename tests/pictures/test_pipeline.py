@@ -8,7 +8,9 @@ import colours
 import numpy as np
 import pytest
 
+from poets_tfr.config import DistortionConfig
 from poets_tfr.pictures import pipeline, preprocess
+from poets_tfr.pictures.distort import Distortions
 from poets_tfr.pictures.preprocess import Preprocessing
 from poets_tfr.records import codecs, schema
 
@@ -89,3 +91,47 @@ def test_what_is_left_over_comes_in_the_same_order(shards: tuple[list[str], np.n
         wanted[rows] = False
     rest = batches_of(shards[0], wanted, 4)
     assert [rows.tolist() for rows, _ in rest] == [rows.tolist() for rows, _ in everything[2:]]
+
+
+DISTORTIONS = Distortions(DistortionConfig(random_crop=30, random_brightness=20), seed=1)
+
+
+def distorted_batches(
+    shards: list[str], wanted: np.ndarray, batch_size: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    seeds = np.arange(18) * 1000
+    dataset = pipeline.one_pass_distorted(
+        shards, RECORDS, wanted, MODEL, batch_size, DISTORTIONS, seeds
+    )
+    assert dataset.element_spec[1].shape == [batch_size, 32, 32, 3]
+    return [(numbers.numpy(), pictures.numpy()) for numbers, pictures in dataset]
+
+
+def test_distorted_copies_are_the_same_pixels_in_any_batch_and_any_number_of_threads(
+    shards: tuple[list[str], np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, _ = shards
+    whole = np.ones((18, 5), bool)
+    ((numbers, pictures),) = distorted_batches(paths, whole, 90)
+    assert sorted(numbers) == list(range(90))
+    by_number = pictures[np.argsort(numbers)]
+    assert len(np.unique(by_number.reshape(90, -1), axis=0)) == 90
+    for batch_size, threads in (1, 1), (7, 1), (32, 13):
+        monkeypatch.setattr(pipeline, '_threads', lambda threads=threads: threads)
+        batches = distorted_batches(paths, whole, batch_size)
+        order = np.concatenate([row for row, _ in batches])
+        np.testing.assert_array_equal(order[:90], numbers)
+        assert (order[90:] == -1).all()
+        for row, some in batches:
+            np.testing.assert_array_equal(some[row >= 0], by_number[row[row >= 0]])
+
+
+def test_only_the_wanted_copies_are_made(shards: tuple[list[str], np.ndarray]) -> None:
+    paths, _ = shards
+    ((numbers, pictures),) = distorted_batches(paths, np.ones((18, 5), bool), 90)
+    wanted = np.zeros((18, 5), bool)
+    wanted[[0, 3, 3, 17], [4, 0, 2, 1]] = True
+    ((some, few),) = distorted_batches(paths, wanted, 6)
+    assert sorted(some.tolist()) == [-1, -1, 4, 15, 17, 86]
+    for number, picture in zip(some[:4], few[:4], strict=True):
+        np.testing.assert_array_equal(picture, pictures[numbers == number][0])
