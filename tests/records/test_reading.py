@@ -9,9 +9,9 @@ import conversion
 import pytest
 
 from poets_tfr.config import InputError
-from poets_tfr.records import codecs
+from poets_tfr.records import codecs, schema
 from poets_tfr.records.manifest import Manifest, load_indexes
-from poets_tfr.records.reading import read_pictures
+from poets_tfr.records.reading import RecordReader, read_pictures
 
 Converted = tuple[Path, Path, Manifest]
 
@@ -59,3 +59,11 @@ def test_a_damaged_record_is_named(converted: Converted, fault: str) -> None:
         read_pictures(str(records), manifest, 'train', [entry.path])
     if len(index.entries) > 1:
         read_pictures(str(records), manifest, 'train', [index.entries[0].path])
+
+
+def test_each_row_gives_its_own_record(converted: Converted) -> None:
+    _, records, manifest = converted
+    paths = paths_of(records, manifest, 'train')
+    read = RecordReader.of(str(records), load_indexes(str(records), manifest, 'train'))
+    for row in len(paths) - 1, 0, 5:
+        assert schema.parse_all(read(row))['image/filename'] == paths[row].encode()
