@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -306,3 +306,24 @@ def test_local_paths_need_no_tensorflow(tmp_path: Path) -> None:
         [sys.executable, '-c', script, str(tmp_path), root], capture_output=True, text=True
     )
     assert ended.stdout == 'False\n', ended.stderr
+
+
+@pytest.mark.parametrize(
+    ('make', 'fault'),
+    [
+        (os.mkfifo, 'a named pipe, not a file'),
+        (lambda path: path.symlink_to('/dev/null'), 'a device, not a file'),
+        (lambda path: path.symlink_to('nothing'), 'a link to nothing'),
+        (lambda path: path.symlink_to(path), 'a link to nothing'),
+        (lambda path: path.touch(), ''),
+        (lambda path: path.mkdir(), ''),
+    ],
+)
+def test_scan_says_why_something_must_not_be_opened(
+    tmp_path: Path, make: Callable[[Path], None], fault: str
+) -> None:
+    make(tmp_path / 'x')
+    (entry,) = files.scan(str(tmp_path))
+    assert entry.fault == fault
+    assert (entry.is_file or entry.is_dir) == (not fault)
+    assert entry.is_link == (tmp_path / 'x').is_symlink()

@@ -1,6 +1,7 @@
-"""What a records_dir holds; with --verify, whether every record is still as it was written.
+"""What a records_dir holds; with --verify, whether every record is still as it was written; with
+--show, a contact sheet of each class.
 
-python tools/inspect_records.py --records_dir ~/flower_records --verify
+python tools/inspect_records.py --records_dir ~/flower_records --verify --show 40
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ import sys
 
 from absl import flags as absl_flags
 
+from poets_tfr import files
 from poets_tfr.config import InputError
-from poets_tfr.records import checking
+from poets_tfr.records import checking, contact_sheet
 from poets_tfr.records.manifest import load_manifest
 from poets_tfr.tools import flags
 
@@ -29,6 +31,13 @@ def _define(values: absl_flags.FlagValues) -> None:
         'Read and decode every record, and compare it with the index and the manifest.',
         flag_values=values,
     )
+    absl_flags.DEFINE_integer(
+        'show', 0, 'Write a contact sheet (PNG) of so many pictures of each class.', lower_bound=0,
+        flag_values=values,
+    )  # fmt: skip
+    absl_flags.DEFINE_string(
+        'show_dir', 'contact_sheets', 'Where the contact sheets go.', flag_values=values
+    )
 
 
 def _main(values: absl_flags.FlagValues, positional: list[str]) -> int:
@@ -37,6 +46,12 @@ def _main(values: absl_flags.FlagValues, positional: list[str]) -> int:
         raise InputError('Must set flag --records_dir.')
     manifest = load_manifest(values.records_dir)
     print(checking.describe(manifest), flush=True)
+    if values.show:
+        files.check_writable_dir(values.show_dir, 'show_dir')
+        for path in contact_sheet.write_all(
+            values.records_dir, manifest, values.show, values.show_dir
+        ):
+            print(f'Contact sheet: {path}', flush=True)
     if not values.verify:
         return 0
     findings = checking.verify(values.records_dir, manifest)

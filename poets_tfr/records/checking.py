@@ -271,7 +271,7 @@ def _check_record(classes: Sequence[ClassFolder], placed: tuple[IndexEntry, byte
     if hashlib.sha256(encoded).hexdigest() != entry.encoded_sha256:
         wrong.append('its picture is not the one that was written (sha256)')
     try:
-        height, width = codecs.decoded_size(encoded)
+        height, width, _ = codecs.decoded(encoded).shape
     except codecs.BadPictureError as error:
         return [*wrong, str(error)]
     if (height, width) != (values['image/height'], values['image/width']):

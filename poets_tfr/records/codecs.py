@@ -89,14 +89,13 @@ def _is_shown_rightly(header: Header) -> bool:
     return header.kind in ('JPEG', 'PNG') and not (header.has_alpha or turned or header.is_odd)
 
 
-def decoded_size(encoded: bytes) -> tuple[int, int]:
-    """(height, width) of a stored picture, found by decoding all of it.
+def decoded(encoded: bytes) -> np.ndarray:
+    """uint8 [height, width, 3]: the pixels of a stored picture.
 
     Raises:
       BadPictureError: it cannot be decoded.
     """
-    height, width, _ = _decode(encoded, kind_of(encoded) or 'JPEG').shape
-    return height, width
+    return _decode(encoded, kind_of(encoded) or 'JPEG')
 
 
 def _check(content: bytes, header: Header) -> None:

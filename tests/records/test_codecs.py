@@ -36,7 +36,7 @@ def shown(stored: StoredPicture) -> np.ndarray:
     pixels = tf.io.decode_jpeg(stored.encoded, channels=3).numpy()
     assert pixels.shape == (stored.height, stored.width, 3)
     assert codecs.kind_of(stored.encoded) == stored.format
-    assert codecs.decoded_size(stored.encoded) == (stored.height, stored.width)
+    assert (codecs.decoded(stored.encoded) == pixels).all()
     return pixels.astype(np.float64)
 
 

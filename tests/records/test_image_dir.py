@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import shutil
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -345,3 +346,116 @@ def test_counts_are_in_label_order(tmp_path: Path) -> None:
     counts = listing.counts()
     assert [sum(counts[split][label] for split in counts) for label in (0, 1)] == [30, 50]
     assert conversion.config(tmp_path).name == tmp_path.name.replace('-', '_').lower()
+
+
+# Nested folders
+
+
+def nested(image_dir: Path) -> Path:
+    touch(image_dir, numbered('daisy', 20) + numbered('roses', 20))
+    touch(image_dir, ['daisy/2019/june/a.jpg', 'daisy/2019/b.png', 'daisy/2019/notes.txt'])
+    touch(image_dir, ['daisy/.cache/c.jpg', 'roses/thumbs/d.jpg'])
+    return image_dir
+
+
+def test_recursive_takes_nested_folders(tmp_path: Path) -> None:
+    listing = listed(nested(tmp_path), recursive=True)
+    deeper = {p.path: p.label for p in listing.pictures if p.path.count('/') > 1}
+    assert deeper == {'daisy/2019/june/a.jpg': 0, 'daisy/2019/b.png': 0, 'roses/thumbs/d.jpg': 1}
+    assert [p.path for p in listing.pictures] == sorted(p.path for p in listing.pictures)
+    assert (len(listing.pictures), listing.ignored) == (43, 2)
+    before = splits_of(listed(tmp_path))
+    after = splits_of(listing)
+    assert {path: after[path] for path in before} == before, 'none moves between splits'
+
+
+def test_without_recursive_nested_pictures_are_pointed_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        listing = listed(nested(tmp_path))
+    assert (len(listing.pictures), listing.ignored) == (40, 5)
+    assert 'daisy: 2 folders (2019, 2019/june) hold pictures that are not taken' in caplog.text
+    assert 'roses: 1 folders (thumbs) hold pictures' in caplog.text
+    assert '.cache' not in caplog.text
+
+
+def test_recursive_takes_pictures_one_level_too_deep(tmp_path: Path) -> None:
+    touch(tmp_path, [f'{folder}/inner/{n}.jpg' for folder in ('a', 'b') for n in range(20)])
+    assert len(listed(tmp_path, recursive=True).pictures) == 40
+    with pytest.raises(InputError, match='take nested folders with --recursive'):
+        listed(tmp_path)
+
+
+# Links
+
+
+def linked(tmp_path: Path) -> Path:
+    """Links out of image_dir, to a picture and to a folder; one inside it; one in a circle."""
+    outside = two_classes(tmp_path / 'outside')
+    image_dir = two_classes(tmp_path / 'image_dir')
+    (image_dir / 'tulips').symlink_to(outside / 'roses')
+    (image_dir / 'daisy/out.jpg').symlink_to(outside / 'daisy/000.jpg')
+    (image_dir / 'daisy/in.jpg').symlink_to('000.jpg')
+    (image_dir / 'daisy/more').symlink_to(outside / 'daisy')
+    (image_dir / 'daisy/round').symlink_to('..')
+    (image_dir / 'roses/round').symlink_to('../daisy')
+    return image_dir
+
+
+def test_links_are_followed_but_not_in_circles(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        listing = listed(linked(tmp_path), recursive=True)
+    found = Counter(path.rpartition('/')[0] for path in splits_of(listing))
+    assert found == {
+        'daisy': 32, 'daisy/more': 30, 'roses': 30, 'roses/round': 32, 'roses/round/more': 30,
+        'tulips': 30,
+    }  # fmt: skip
+    assert listing.ignored == 2, 'the links in a circle'
+    assert 'daisy: 1 folders (round) are links out of image_dir, or in a circle' in caplog.text
+    assert not [picture for picture in listing.pictures if picture.fault]
+
+
+def test_links_out_of_image_dir_may_be_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image_dir = linked(tmp_path)
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        listing = listed(image_dir, recursive=True, follow_links=False)
+    found = Counter(path.rpartition('/')[0] for path in splits_of(listing))
+    assert found == {'daisy': 32, 'roses': 30, 'roses/round': 32}
+    faults = {picture.path: picture.fault for picture in listing.pictures if picture.fault}
+    reason = 'a link out of image_dir; --follow_links takes it'
+    assert faults == {'daisy/out.jpg': reason, 'roses/round/out.jpg': reason}
+    assert f'tulips is a link out of {image_dir}: not followed.' in caplog.text
+    (tmp_path / 'elsewhere').symlink_to(image_dir)
+    through_a_link = listed(tmp_path / 'elsewhere', recursive=True, follow_links=False)
+    assert through_a_link.pictures == listing.pictures, 'image_dir itself may be a link'
+
+
+def test_a_class_of_faulty_files_only(tmp_path: Path) -> None:
+    two_classes(tmp_path)
+    (tmp_path / 'ferns').mkdir()
+    (tmp_path / 'ferns/a.jpg').symlink_to('nothing')
+    with pytest.raises(InputError, match="class 'ferns' has 0 pictures"):
+        listed(tmp_path)
+
+
+# Accents
+
+
+def test_folders_that_look_alike_are_an_error(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, 'José') for form in ('NFC', 'NFD'))
+    touch(tmp_path, numbered(composed, 20) + numbered(decomposed, 20))
+    with pytest.raises(InputError, match=r'two folders are named .* \(Unicode NFC and NFD\)'):
+        listed(tmp_path)
+
+
+def test_classes_are_found_however_their_accents_are_encoded(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, 'José') for form in ('NFC', 'NFD'))
+    touch(tmp_path, numbered(decomposed, 20) + numbered('roses', 20))
+    assert [c.folder for c in listed(tmp_path, classes=(composed, 'roses')).classes] == [
+        decomposed, 'roses'
+    ]  # fmt: skip

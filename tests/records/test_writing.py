@@ -568,3 +568,68 @@ def test_ordered_passes_errors_on() -> None:
         results = ordered(pool, lambda i: 1 // (3 - i), range(100), 4)
         with pytest.raises(ZeroDivisionError):
             list(results)
+
+
+# What is stored is part of the contract
+
+
+def test_another_size_rewrites_all(copies: tuple[Path, Path], tmp_path: Path) -> None:
+    image_dir, records_dir = copies
+    before = identities(records_dir)
+    settings: dict[str, Any] = {'num_shards': SHARDS, 'store_max_side': 45}
+    manifest = converted(image_dir, records_dir, **settings)
+    assert manifest.settings['store_max_side'] == 45
+    assert manifest.outcomes['scaled down'] > 50
+    assert manifest.outcomes['as is'] > 0
+    assert len(rewritten(before, records_dir)) == 3 * SHARDS
+    converted(image_dir, tmp_path / 'fresh', **settings, workers=1)
+    assert contents(records_dir) == contents(tmp_path / 'fresh')
+    for name in identities(records_dir):
+        for record in tf.data.TFRecordDataset(str(records_dir / name)):
+            values = schema.parse_all(record.numpy())
+            encoded = values['image/encoded']
+            assert isinstance(encoded, bytes)
+            assert max(codecs.decoded(encoded).shape) <= 45
+    converted(image_dir, records_dir, num_shards=SHARDS)
+    assert contents(records_dir) == fresh(image_dir, tmp_path)
+
+
+def test_a_raised_limit_takes_what_was_too_large(copies: tuple[Path, Path], tmp_path: Path) -> None:
+    image_dir, records_dir = copies
+    with pytest.raises(InputError, match='too large: .* 2000 are the limit'):
+        converted(image_dir, records_dir, num_shards=SHARDS, max_pixels=2000)
+    few: dict[str, Any] = {'num_shards': SHARDS, 'max_pixels': 3500, 'max_bad_fraction': 0.9}
+    manifest = converted(image_dir, records_dir, **few)
+    assert 0 < manifest.skipped < 60
+    assert all('3500 are the limit' in reason for reason in manifest.skip_reasons)
+    assert converted(image_dir, records_dir, num_shards=SHARDS).skipped == 0
+    assert contents(records_dir) == fresh(image_dir, tmp_path)
+
+
+def test_a_nested_picture_keeps_its_path(copies: tuple[Path, Path]) -> None:
+    image_dir, records_dir = copies
+    (image_dir / 'bluebells/2019/june').mkdir(parents=True)
+    shutil.copy(image_dir / 'bluebells/001.jpg', image_dir / 'bluebells/2019/june/a.jpg')
+    manifest = converted(image_dir, records_dir, num_shards=SHARDS, recursive=True)
+    assert (manifest.found, manifest.ignored) == (121, 0)
+    shard = shard_of(records_dir, 'bluebells/2019/june/a.jpg')
+    names = {
+        schema.parse_all(record.numpy())['image/filename']
+        for record in tf.data.TFRecordDataset(str(records_dir / shard))
+    }
+    assert b'bluebells/2019/june/a.jpg' in names
+    assert converted(image_dir, records_dir, num_shards=SHARDS).ignored == 1
+
+
+def test_a_pipe_is_skipped_and_taken_once_it_is_a_picture(copies: tuple[Path, Path]) -> None:
+    image_dir, records_dir = copies
+    pipe = image_dir / 'bluebells/pipe.jpg'
+    os.mkfifo(pipe)
+    for _ in range(2):
+        manifest = converted(image_dir, records_dir, num_shards=SHARDS)
+        assert manifest.skip_reasons == {'a named pipe, not a file': 1}
+    with pytest.raises(InputError, match=r'bluebells/pipe\.jpg: a named pipe'):
+        converted(image_dir, records_dir, num_shards=SHARDS, on_bad_image='fail')
+    pipe.unlink()
+    shutil.copy(image_dir / 'bluebells/001.jpg', pipe)
+    assert converted(image_dir, records_dir, num_shards=SHARDS).skipped == 0
