@@ -24,6 +24,7 @@ Optimizer = Literal['sgd', 'momentum', 'adam', 'lbfgs']
 LearningRateSchedule = Literal['constant', 'cosine']
 ClassWeights = Literal['none', 'auto']
 HeadSearch = Literal['none', 'auto']
+Distribution = Literal['auto', 'off', 'mirrored', 'multi_worker']
 
 MAX_PIXELS = 178_956_970  # Pillow's limit against decompression bombs
 
@@ -310,6 +311,16 @@ class OutputConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class DistributionConfig:
+    """One device or several, on one machine or several."""
+
+    distribution: Distribution = 'auto'
+
+    def __post_init__(self) -> None:
+        _require_one_of(self, 'distribution', get_args(Distribution))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RetrainConfig:
     """One run. `conversion.image_dir` may be empty: the records are then taken as they are."""
 
@@ -317,6 +328,7 @@ class RetrainConfig:
     backbone: BackboneConfig
     head: HeadConfig
     output: OutputConfig
+    distribution: DistributionConfig = dataclasses.field(default_factory=DistributionConfig)
     distortions: DistortionConfig = dataclasses.field(default_factory=DistortionConfig)
 
     def __post_init__(self) -> None:

@@ -37,8 +37,13 @@ class FeatureCache:
         self._dtype = np.dtype([('digest', DIGEST), ('features', '<f4', (width,))])
         self._files: list[_CacheFile] = []
         files.remove_stale_parts(directory)
-        for name in files.list_names(directory):
-            if re.fullmatch(r'[0-9a-f]{64}\.npy', name):
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Takes in what other processes have added."""
+        known = {os.path.basename(file.path) for file in self._files}
+        for name in files.list_names(self.directory):
+            if re.fullmatch(r'[0-9a-f]{64}\.npy', name) and name not in known:
                 self._open(name)
         self._index()
 

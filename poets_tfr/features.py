@@ -14,6 +14,7 @@ from poets_tfr import files, progress
 from poets_tfr.backbones.forward import compile_forward
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import BackboneConfig, InputError
+from poets_tfr.distribution import ONE_DEVICE, Cluster
 from poets_tfr.feature_cache import DIGEST, FeatureCache, StoredFeatures
 from poets_tfr.pictures import distort, pipeline
 from poets_tfr.pictures.distort import Distortions
@@ -27,11 +28,13 @@ T = TypeVar('T')
 # kill makes the same batches, and the same bits, as an undisturbed one.
 _SECONDS_PER_FILE = 10
 _BATCHES_PER_FILE = 16
+# Linux' NFS client may believe a folder's old listing for a minute.
+_SECONDS_TILL_SEEN, _SECONDS_BETWEEN_LOOKS = 75.0, 0.5
 
 Observe = Callable[[int, float], None]
 
 
-def _nothing(pictures: int, waited: float) -> None:
+def unobserved(pictures: int, waited: float) -> None:
     pass
 
 
@@ -39,7 +42,8 @@ def _nothing(pictures: int, waited: float) -> None:
 class SplitFeatures:
     """The features of one split, in the order of its records.
 
-    features: float32 [n, feature_width], a numpy array or StoredFeatures.
+    features: float32 [n, feature_width], a numpy array or StoredFeatures; None in all workers but
+      the chief, who trains the head.
     labels: int32 [n], 0-based.
     paths: of the pictures, relative to image_dir.
     """
@@ -58,9 +62,13 @@ def extract(
     backbone: Backbone,
     bottleneck_dir: str,
     config: BackboneConfig,
-    observe: Observe = _nothing,
+    cluster: Cluster = ONE_DEVICE,
+    observe: Observe = unobserved,
 ) -> dict[str, SplitFeatures]:
     """The features of every record, split by split; what the cache lacks is computed and kept.
+
+    Every worker computes its share; `bottleneck_dir` is where they meet. Only the chief, who trains
+    the head, is given the features, the others nothing.
 
     `observe` is called for each batch that is computed: with its pictures, and the seconds waited
     for them.
@@ -71,7 +79,7 @@ def extract(
     """
     rows = _Rows.of(records_dir, manifest, tuple(manifest.splits))
     cache_dir = files.join(bottleneck_dir, backbone.cache_key)
-    return _features_of(rows, cache_dir, backbone, config, observe)
+    return _features_of(rows, cache_dir, backbone, config, cluster, observe)
 
 
 def extract_distorted(
@@ -81,7 +89,8 @@ def extract_distorted(
     bottleneck_dir: str,
     config: BackboneConfig,
     distortions: Distortions,
-    observe: Observe = _nothing,
+    cluster: Cluster = ONE_DEVICE,
+    observe: Observe = unobserved,
 ) -> SplitFeatures:
     """The features of distorted copies of the training pictures, kept in a folder of their own.
 
@@ -95,7 +104,7 @@ def extract_distorted(
     rows = _Rows.of(records_dir, manifest, ('train',)).copied(distortions)
     folder = f'{backbone.cache_key}-distorted-{distortions.cache_key}'
     cache_dir = files.join(bottleneck_dir, folder)
-    return _features_of(rows, cache_dir, backbone, config, observe)['train']
+    return _features_of(rows, cache_dir, backbone, config, cluster, observe)['train']
 
 
 def joined(some: SplitFeatures, more: SplitFeatures) -> SplitFeatures:
@@ -109,24 +118,22 @@ def joined(some: SplitFeatures, more: SplitFeatures) -> SplitFeatures:
 
 
 def _features_of(
-    rows: _Rows, cache_dir: str, backbone: Backbone, config: BackboneConfig, observe: Observe
+    rows: _Rows,
+    cache_dir: str,
+    backbone: Backbone,
+    config: BackboneConfig,
+    cluster: Cluster,
+    observe: Observe,
 ) -> dict[str, SplitFeatures]:
     cache = FeatureCache(cache_dir, backbone.feature_width)
-    missing = cache.missing(rows.digests)
-    copies = ' distorted copies' if rows.distortions else ''
-    if missing.any():
-        count = int(missing.sum())
-        log.info('Features: %d of %d%s to compute.', count, len(missing), copies or ' pictures')
-        with progress.stage(f'Creating {count} bottlenecks with {backbone.name}') as outcome:
-            _compute(rows, missing, backbone, config, cache, observe)
-            outcome['done'] = count
-    else:
-        log.info('Features: all %d%s are in %s.', len(missing), copies, cache.directory)
+    _complete(rows, backbone, config, cache, cluster, observe)
     splits = {}
     for split, span in rows.spans.items():
         digests = rows.digests[span]
-        stored = config.features_in_memory == 'off'
-        features = cache.on_disk(digests) if stored else cache.in_memory(digests)
+        features: Any = None
+        if cluster.is_chief:
+            stored = config.features_in_memory == 'off'
+            features = cache.on_disk(digests) if stored else cache.in_memory(digests)
         splits[split] = SplitFeatures(features, rows.labels[span], rows.paths[span])
     return splits
 
@@ -199,18 +206,59 @@ class _Rows:
         )
 
 
+def _complete(
+    rows: _Rows,
+    backbone: Backbone,
+    config: BackboneConfig,
+    cache: FeatureCache,
+    cluster: Cluster,
+    observe: Observe,
+) -> None:
+    """Until the cache, as the chief sees it, holds all: every worker computes its share."""
+    what = 'the features of the other workers'
+    copies = ' distorted copies' if rows.distortions else ''
+    missing = cache.missing(rows.digests)
+    wanted = cluster.from_chief(float(missing.sum()), what)
+    if not wanted:
+        log.info('Features: all %d%s are in %s.', len(missing), copies, cache.directory)
+    while wanted:
+        count = int(missing.sum())
+        log.info('Features: %d of %d%s to compute.', count, len(missing), copies or ' pictures')
+        mine = cluster.share_of(missing)
+        count = int(mine.sum())
+        with progress.stage(f'Creating {count} bottlenecks with {backbone.name}') as outcome:
+            _compute(rows, mine, backbone, config, cache, cluster, observe)
+            outcome['done'] = count
+        cluster.wait_for_all(what)
+        missing = _missing_after_all(rows, cache, cluster)
+        wanted = cluster.from_chief(float(missing.sum()), what)
+
+
+def _missing_after_all(rows: _Rows, cache: FeatureCache, cluster: Cluster) -> np.ndarray:
+    """What the cache lacks; network file systems may show new files only after a while."""
+    deadline = time.monotonic() + _SECONDS_TILL_SEEN
+    missing = cache.missing(rows.digests)
+    while cluster.workers > 1 and missing.any() and time.monotonic() < deadline:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        cache.refresh()
+        missing = cache.missing(rows.digests)
+    return missing
+
+
 def _compute(
     rows: _Rows,
     missing: np.ndarray,
     backbone: Backbone,
     config: BackboneConfig,
     cache: FeatureCache,
+    cluster: Cluster,
     observe: Observe,
 ) -> None:
     import tensorflow as tf
 
-    forward = compile_forward(backbone, config.feature_batch_size, config.xla)
-    dataset = rows.batches(missing, backbone.preprocessing, config.feature_batch_size)
+    size = config.feature_batch_size
+    forward = cluster.on_every_replica(compile_forward(backbone, size, config.xla), size)
+    dataset = rows.batches(missing, backbone.preprocessing, size * cluster.replicas)
     done: list[tuple[np.ndarray, np.ndarray]] = []  # (rows, their features) of each batch
     kept_at = time.monotonic()
 

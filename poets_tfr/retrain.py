@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from poets_tfr import features, files, live_features, progress
+from poets_tfr import distribution, features, files, live_features, progress
 from poets_tfr.backbones import frozen
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import ConversionConfig, HeadConfig, InputError, OutputConfig, RetrainConfig
+from poets_tfr.distribution import Cluster
 from poets_tfr.export import frozen_graph, saved_model
 from poets_tfr.export.frozen_graph import FrozenGraph
 from poets_tfr.features import SplitFeatures
@@ -47,25 +48,34 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
         refused.
 
     Returns:
-      The test accuracy, a fraction of 1; None where there are no test pictures.
+      The test accuracy, a fraction of 1; None where there are no test pictures, and in all workers
+      but the chief.
 
     Raises:
       InputError: something the user can mend; all that can be known early is said early.
     """
-    listing = _check_inputs(config, insisted or {})
+    task = distribution.task_of(config.distribution.distribution)
+    listing = _check_inputs(config, insisted or {}, task.is_chief)
+    cluster = distribution.start(config.distribution.distribution)
+    cluster.check_shared(config.conversion.records_dir, 'records_dir')
+    cluster.check_shared(config.output.bottleneck_dir, 'bottleneck_dir')
     timings: dict[str, float] = {}
     with timed(timings, 'conversion'):
-        manifest = _records(config.conversion, listing)
+        manifest = _records(config.conversion, listing, cluster)
     with timed(timings, 'backbone'):
         backbone = frozen.load(config.backbone)
         graph = _trial_export(backbone, manifest, config.output)
+    if not cluster.is_chief:
+        _assist(config, manifest, backbone, cluster)
+        cluster.wait_for_all('worker 0, which trains the head and exports it')
+        return None
     with Summaries(config.output.summaries_dir) as summaries:
         summaries.describe(config, manifest, versions(), graph.graph_def)
         with timed(timings, 'features'):
-            splits = _features(config, manifest, backbone, summaries)
+            splits = _features(config, manifest, backbone, cluster, summaries.input_rate)
         with (
             timed(timings, 'training'),
-            _trained_on(config, manifest, backbone, splits['train'], summaries) as train,
+            _trained_on(config, manifest, backbone, splits['train'], cluster, summaries) as train,
         ):
             head = _train(config, {**splits, 'train': train}, graph, summaries)
         predictions = _evaluate(config, splits, head, manifest)
@@ -75,42 +85,56 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
             run = Run(config, manifest, backbone, splits, predictions, summaries.evaluations)
             figures = evidence.show(run, summaries)
     evidence.save_report(run, figures, timings)
+    cluster.wait_for_all('the other workers')
     return predictions['test'].accuracy if 'test' in predictions else None
 
 
-def _check_inputs(config: RetrainConfig, insisted: Mapping[str, Any]) -> Listing | None:
+def _check_inputs(
+    config: RetrainConfig, insisted: Mapping[str, Any], is_chief: bool
+) -> Listing | None:
     """All that can go wrong and is known without TensorFlow, before any long work."""
-    output = config.output
-    listing = None
-    if config.conversion.image_dir:
-        listing = list_image_dir(config.conversion)
-        files.check_writable_dir(config.conversion.records_dir, 'records_dir')
-    elif not config.conversion.records_dir:
+    if not config.conversion.image_dir and not config.conversion.records_dir:
         raise InputError('Must set flag --image_dir (a folder with one folder per class).')
-    else:
-        records_dir = config.conversion.records_dir
-        manifest = manifests.load_manifest(records_dir)
-        manifests.check_settings(records_dir, manifest, insisted)
-        manifests.check_shards(records_dir, manifest)
+    listing = None
+    if is_chief:
+        listing = _check_records(config.conversion, insisted)
+        _check_output(config.output)
+    files.check_writable_dir(config.output.bottleneck_dir, 'bottleneck_dir')
+    frozen.check_available(config.backbone)
+    return listing
+
+
+def _check_records(config: ConversionConfig, insisted: Mapping[str, Any]) -> Listing | None:
+    if config.image_dir:
+        listing = list_image_dir(config)
+        files.check_writable_dir(config.records_dir, 'records_dir')
+        return listing
+    manifest = manifests.load_manifest(config.records_dir)
+    manifests.check_settings(config.records_dir, manifest, insisted)
+    manifests.check_shards(config.records_dir, manifest)
+    return None
+
+
+def _check_output(output: OutputConfig) -> None:
     files.check_writable(output.output_graph, 'output_graph')
     files.check_writable(output.output_labels, 'output_labels')
     files.check_writable_dir(output.summaries_dir, 'summaries_dir')
-    files.check_writable_dir(output.bottleneck_dir, 'bottleneck_dir')
     if output.intermediate_store_frequency:
         directory = output.intermediate_output_graphs_dir
         files.check_writable_dir(directory, 'intermediate_output_graphs_dir')
     if output.saved_model_dir:
         saved_model.check_dir(output.saved_model_dir)
-    frozen.check_available(config.backbone)
-    return listing
 
 
-def _records(config: ConversionConfig, listing: Listing | None) -> Manifest:
+def _records(config: ConversionConfig, listing: Listing | None, cluster: Cluster) -> Manifest:
+    """The chief converts; the others wait for its manifest."""
     if listing:
-        return writing.convert(config, listing)
-    manifest = manifests.load_manifest(config.records_dir)
-    counts = {name: split.pictures_per_class for name, split in manifest.splits.items()}
-    log.info('%s', manifests.table(manifest.labels, counts))
+        manifest = writing.convert(config, listing)
+    cluster.wait_for_all('worker 0, which converts the pictures')
+    if not listing:
+        manifest = manifests.load_manifest(config.records_dir)
+        counts = {name: split.pictures_per_class for name, split in manifest.splits.items()}
+        log.info('%s', manifests.table(manifest.labels, counts))
     return manifest
 
 
@@ -126,7 +150,11 @@ def _trial_export(backbone: Backbone, manifest: Manifest, output: OutputConfig) 
 
 
 def _features(
-    config: RetrainConfig, manifest: Manifest, backbone: Backbone, summaries: Summaries
+    config: RetrainConfig,
+    manifest: Manifest,
+    backbone: Backbone,
+    cluster: Cluster,
+    observe: features.Observe = features.unobserved,
 ) -> dict[str, SplitFeatures]:
     """Of every split that is not empty."""
     splits = features.extract(
@@ -135,9 +163,38 @@ def _features(
         backbone,
         config.output.bottleneck_dir,
         config.backbone,
-        observe=summaries.input_rate,
+        cluster,
+        observe,
     )
     return {name: split for name, split in splits.items() if len(split)}
+
+
+def _distorted_copies(
+    config: RetrainConfig,
+    manifest: Manifest,
+    backbone: Backbone,
+    cluster: Cluster,
+    observe: features.Observe = features.unobserved,
+) -> SplitFeatures:
+    return features.extract_distorted(
+        config.conversion.records_dir,
+        manifest,
+        backbone,
+        config.output.bottleneck_dir,
+        config.backbone,
+        Distortions(config.distortions, config.head.seed),
+        cluster,
+        observe,
+    )
+
+
+def _assist(
+    config: RetrainConfig, manifest: Manifest, backbone: Backbone, cluster: Cluster
+) -> None:
+    """What the other workers do for the chief: their share of the features."""
+    _features(config, manifest, backbone, cluster)
+    if config.distortions.are_on and config.distortions.augment_copies:
+        _distorted_copies(config, manifest, backbone, cluster)
 
 
 @contextlib.contextmanager
@@ -146,33 +203,25 @@ def _trained_on(
     manifest: Manifest,
     backbone: Backbone,
     train: SplitFeatures,
+    cluster: Cluster,
     summaries: Summaries,
 ) -> Iterator[SplitFeatures]:
     """The training pictures, and what the distortions make of them."""
     if not config.distortions.are_on:
         yield train
         return
-    distortions = Distortions(config.distortions, config.head.seed)
-    records_dir, copies = config.conversion.records_dir, config.distortions.augment_copies
-    if copies:
+    if copies := config.distortions.augment_copies:
         log.info(
             'Distortions: %d copies of each training picture beside itself (--augment_copies).',
             copies,
         )
-        distorted = features.extract_distorted(
-            records_dir,
-            manifest,
-            backbone,
-            config.output.bottleneck_dir,
-            config.backbone,
-            distortions,
-            observe=summaries.input_rate,
-        )
+        distorted = _distorted_copies(config, manifest, backbone, cluster, summaries.input_rate)
         yield features.joined(train, distorted)
         return
     log.info('Distortions: anew for the pictures of every step (--augment_copies=0).')
+    distortions = Distortions(config.distortions, config.head.seed)
     with live_features.live(
-        records_dir, manifest, train, backbone, config.backbone, distortions
+        config.conversion.records_dir, manifest, train, backbone, config.backbone, distortions
     ) as split:
         yield split
 

@@ -10,8 +10,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'poets_tfr'
 WINGS = (
-    'records', 'pictures', 'backbones', 'feature_cache', 'features', 'live_features', 'training',
-    'reporting', 'export', 'label', 'retrain',
+    'distribution', 'records', 'pictures', 'backbones', 'feature_cache', 'features',
+    'live_features', 'training', 'reporting', 'export', 'label', 'retrain',
 )  # fmt: skip
 EVERYWHERE = ('config', 'files', 'progress', 'downloads', 'poets_tfr')
 BESIDE = ('drawing',)  # draws pictures; no wing needs it

@@ -24,6 +24,7 @@ from poets_tfr.config import (
     BackboneConfig,
     ConversionConfig,
     DistortionConfig,
+    DistributionConfig,
     HeadConfig,
     InputError,
     LabelConfig,
@@ -161,6 +162,12 @@ _OUTPUT = {
     'final_tensor_name': 'The name of the output classification layer in the retrained graph.',
     'print_misclassified_test_images': 'Whether to print out the test images that were mistaken.',
 }
+_DISTRIBUTION = {
+    'distribution': (
+        'Which devices compute: off (one), mirrored (all GPUs of this machine), multi_worker (the '
+        'machines that TF_CONFIG names) or auto (whichever there are).'
+    ),
+}
 
 _LABEL = {
     'format': "How to write: text (the tutorial's lines), json (an object a line), csv or tsv.",
@@ -218,6 +225,10 @@ def define_export_to_open(values: flags.FlagValues) -> None:
 def open_labeller(values: flags.FlagValues) -> Labeller:
     """Raises InputError when the export or its labels cannot be used."""
     return Labeller(values.graph, values.labels, build(Feeding, values))
+
+
+def define_distribution(values: flags.FlagValues) -> None:
+    _define(values, DistributionConfig, _DISTRIBUTION)
 
 
 def define_verbosity(values: flags.FlagValues) -> None:

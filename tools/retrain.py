@@ -14,6 +14,7 @@ from poets_tfr.config import (
     BackboneConfig,
     ConversionConfig,
     DistortionConfig,
+    DistributionConfig,
     HeadConfig,
     InputError,
     OutputConfig,
@@ -40,6 +41,7 @@ def _define(values: absl_flags.FlagValues) -> None:
     flags.define_distortion(values)
     flags.define_head(values)
     flags.define_output(values)
+    flags.define_distribution(values)
     _define_not_yet(values)
 
 
@@ -72,6 +74,7 @@ def _main(values: absl_flags.FlagValues, positional: list[str]) -> None:
         head=flags.build(HeadConfig, values),
         output=flags.build(OutputConfig, values),
         distortions=flags.build(DistortionConfig, values),
+        distribution=flags.build(DistributionConfig, values),
     )
     settings = settings_of(config.conversion)
     insisted = {name: settings[name] for name in flags.typed(values, _RECORDS_FLAGS)}

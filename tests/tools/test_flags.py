@@ -77,6 +77,7 @@ OURS = {
     'standardize_features': ('bool', False),
     'early_stopping_patience': ('int', 0),
     'resume': ('bool', False),
+    'distribution': ('string enum', 'auto'),
 }
 
 
