@@ -26,6 +26,11 @@ class Distortions:
     config: DistortionConfig
     seed: int
 
+    @classmethod
+    def of(cls, config: DistortionConfig, seed: int) -> Distortions | None:
+        """None where nothing is to be distorted."""
+        return cls(config, seed) if config.are_on else None
+
     @property
     def cache_key(self) -> str:
         """16 hex digits of all that the pixels of copy c of a picture depend on besides the two."""
@@ -113,3 +118,13 @@ def apply(distortion: Distortion, pixels: Any, preprocessing: Preprocessing) -> 
     return preprocess.normalise(
         window * distortion.brightness, preprocessing.mean, preprocessing.std
     )
+
+
+def from_encoded(
+    encoded: bytes, preprocessing: Preprocessing, distortions: Distortions, copy: int
+) -> Any:
+    """The bytes of one stored picture -> its copy, float32 [size, size, 3]. For single pictures."""
+    digest = np.array([hashlib.sha256(encoded).digest()], 'S32')
+    (picture_seed,) = picture_seeds(digest).tolist()
+    distortion = draw(distortions, preprocessing.size, picture_seed, copy)
+    return apply(distortion, preprocess.decode(encoded), preprocessing)

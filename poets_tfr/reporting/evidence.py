@@ -12,6 +12,7 @@ from poets_tfr import files
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import OutputConfig, RetrainConfig
 from poets_tfr.features import SplitFeatures
+from poets_tfr.pictures.distort import Distortions
 from poets_tfr.records.manifest import MANIFEST, Manifest
 from poets_tfr.records.reading import read_pictures
 from poets_tfr.reporting import about, gallery, metrics, report
@@ -71,6 +72,7 @@ def show(run: Run, summaries: Summaries) -> dict[str, Metrics]:
         run.backbone.preprocessing,
         MOST_SHEETS,
         TILES_PER_SHEET,
+        Distortions.of(run.config.distortions, run.config.head.seed),
     )
     for label, tiles in seen:
         summaries.inputs(label, tiles)

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from poets_tfr.features import SplitFeatures
-from poets_tfr.pictures import preprocess
+from poets_tfr.pictures import distort, preprocess
+from poets_tfr.pictures.distort import Distortions
 from poets_tfr.pictures.preprocess import Preprocessing
 from poets_tfr.records.manifest import Manifest
 from poets_tfr.records.reading import read_pictures
@@ -49,18 +50,25 @@ def seen_by_network(
     preprocessing: Preprocessing,
     classes: int,
     per_class: int,
+    distortions: Distortions | None = None,
 ) -> Iterator[tuple[str, list[Tile]]]:
     """Label and training pictures of each of the first `classes` classes, as the network gets them.
 
-    Decoded and resized as for features, and only shown in 0..255 again.
+    Decoded and resized as for features, and only shown in 0..255 again; with `distortions`, the
+    first distorted copy of each.
     """
     for label, name in enumerate(manifest.labels[:classes]):
         paths = [train.paths[row] for row in np.flatnonzero(train.labels == label)[:per_class]]
         pictures = read_pictures(records_dir, manifest, 'train', paths)
-        yield name, [Tile(_as_seen(pictures[path], preprocessing)) for path in paths]
+        yield name, [Tile(_as_seen(pictures[path], preprocessing, distortions)) for path in paths]
 
 
-def _as_seen(encoded: bytes, preprocessing: Preprocessing) -> np.ndarray:
-    values = preprocess.from_encoded(encoded, preprocessing).numpy()
-    shown = values * np.array(preprocessing.std) + np.array(preprocessing.mean)
+def _as_seen(
+    encoded: bytes, preprocessing: Preprocessing, distortions: Distortions | None
+) -> np.ndarray:
+    if distortions:
+        values = distort.from_encoded(encoded, preprocessing, distortions, copy=0)
+    else:
+        values = preprocess.from_encoded(encoded, preprocessing)
+    shown = values.numpy() * np.array(preprocessing.std) + np.array(preprocessing.mean)
     return np.clip(np.rint(shown), 0, 255).astype(np.uint8)
