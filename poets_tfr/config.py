@@ -19,6 +19,7 @@ Xla = Literal['auto', 'on', 'off']
 OnBadImage = Literal['skip', 'fail']
 OnDuplicate = Literal['keep', 'drop', 'fail']
 OnOff = Literal['on', 'off']
+Split = Literal['train', 'validation', 'test']
 LabelFormat = Literal['text', 'json', 'csv', 'tsv']
 Optimizer = Literal['sgd', 'momentum', 'adam', 'lbfgs']
 LearningRateSchedule = Literal['constant', 'cosine']
@@ -355,6 +356,24 @@ class LabelConfig:
         _require_one_of(self, 'format', get_args(LabelFormat))
         _require(self, 'top_k', '0 (all labels) or more', self.top_k >= 0)
         _require(self, 'min_score', '0 to 1', 0 <= self.min_score <= 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """Which labelled pictures an export is tried on: those of image_dir, or of records."""
+
+    image_dir: str = ''
+    records_dir: str = ''
+    split: Split = 'test'
+    report_dir: str = ''
+
+    def __post_init__(self) -> None:
+        if bool(self.image_dir) == bool(self.records_dir):
+            raise InputError(
+                'Must set flag --image_dir (a folder with one folder per class) or --records_dir, '
+                'and not both.'
+            )
+        _require_one_of(self, 'split', get_args(Split))
 
 
 def _is_inside(path: str, directory: str) -> bool:

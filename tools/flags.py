@@ -25,6 +25,7 @@ from poets_tfr.config import (
     ConversionConfig,
     DistortionConfig,
     DistributionConfig,
+    EvaluationConfig,
     HeadConfig,
     InputError,
     LabelConfig,
@@ -174,6 +175,12 @@ _LABEL = {
     'top_k': 'How many labels to give for a picture, the best first; 0: all.',
     'min_score': "Labels below this score are left out; with none left a picture is 'unsure'.",
 }
+_EVALUATION = {
+    'image_dir': 'Path to folders of labeled images: one folder per class.',
+    'records_dir': 'Or where a conversion wrote its TFRecords.',
+    'split': 'Which pictures of records_dir.',
+    'report_dir': 'Where report.html and report.json go; by default nowhere.',
+}
 _FEEDING = {
     'input_layer': 'Where pictures go into the graph.',
     'output_layer': 'Where scores come out of the graph.',
@@ -207,6 +214,10 @@ def define_output(values: flags.FlagValues) -> None:
 def define_label(values: flags.FlagValues) -> None:
     _define(values, LabelConfig, _LABEL)
     flags.DEFINE_alias('num_top_predictions', 'top_k', flag_values=values)
+
+
+def define_evaluation(values: flags.FlagValues) -> None:
+    _define(values, EvaluationConfig, _EVALUATION)
 
 
 def define_export_to_open(values: flags.FlagValues) -> None:

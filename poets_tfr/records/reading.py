@@ -1,10 +1,10 @@
-"""Single records out of the shards, each found by its place in the index."""
+"""Records out of the shards, each found by its place in the index."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -41,6 +41,23 @@ def read_pictures(
                 file.seek(entry.offset)
                 pictures[entry.path] = _encoded(path, entry, file.read(entry.bytes))
     return pictures
+
+
+def each_picture(
+    records_dir: str, manifest: Manifest, split: str
+) -> Iterator[tuple[IndexEntry, bytes]]:
+    """Every picture of a split in the order of its records, with `image/encoded`.
+
+    Raises:
+      InputError: a record is not what was written; the message names its shard.
+    """
+    for index in load_indexes(records_dir, manifest, split):
+        path = files.join(records_dir, index.shard)
+        with files.open_read(path) as file, files.os_errors(path):
+            for entry in index.entries:
+                if entry.is_record:
+                    file.seek(entry.offset)
+                    yield entry, _encoded(path, entry, file.read(entry.bytes))
 
 
 def _encoded(shard: str, entry: IndexEntry, frame: bytes) -> bytes:

@@ -1,0 +1,213 @@
+"""An exported model against labelled pictures: a folder of folders, or records."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from poets_tfr import files, progress
+from poets_tfr.config import EvaluationConfig, InputError
+from poets_tfr.label import Labeller
+from poets_tfr.label.inputs import find_pictures
+from poets_tfr.progress import printable, timed
+from poets_tfr.records import codecs
+from poets_tfr.records.image_dir import label_of
+from poets_tfr.records.manifest import MANIFEST, check_shards, load_manifest
+from poets_tfr.records.reading import each_picture, read_pictures
+from poets_tfr.reporting import about, metrics, report
+from poets_tfr.reporting.metrics import Metrics
+from poets_tfr.reporting.report import Report
+from poets_tfr.reporting.summaries import MOST_MISTAKES
+from poets_tfr.training.evaluation import Predictions
+
+log = logging.getLogger('poets_tfr')
+
+_BATCH = 32
+_MOST_IN_TABLE = 20  # classes in a confusion matrix of text
+
+
+class _Scored(NamedTuple):
+    """A picture with its true label; scores: float32 [classes], None where it is no picture."""
+
+    path: str
+    label: int
+    scores: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """predictions: of all whole pictures. bad: how many files were none."""
+
+    predictions: Predictions
+    figures: Metrics
+    bad: int
+
+
+def evaluate(config: EvaluationConfig, labeller: Labeller, graph: str) -> Evaluated:
+    """Labels every picture, says how many were labelled rightly, and writes the report asked for.
+
+    Args:
+      config: which pictures.
+      labeller: of the export.
+      graph: the export's path, for the report.
+
+    Raises:
+      InputError: no such pictures, or classes that the model does not know.
+    """
+    timings: dict[str, float] = {}
+    with timed(timings, 'labelling'):
+        scored = list(_scored(config, labeller))
+    whole = [each for each in scored if each.scores is not None]
+    if not whole:
+        raise InputError(f'{config.image_dir or config.records_dir}: no picture to evaluate.')
+    predictions = Predictions(
+        tuple(each.path for each in whole),
+        np.array([each.label for each in whole], np.int32),
+        np.stack([each.scores for each in whole if each.scores is not None]),
+    )
+    figures = metrics.measure(predictions)
+    log.info('%s', table(figures, labeller.labels))
+    if config.report_dir:
+        _save_report(config, labeller.labels, graph, predictions, figures, timings)
+    log.info('Accuracy = %.1f%% (N=%d)', figures.accuracy * 100, figures.pictures)
+    return Evaluated(predictions, figures, len(scored) - len(whole))
+
+
+def table(figures: Metrics, labels: Sequence[str]) -> str:
+    """Class by class, and of few classes what is taken for what."""
+    names = [printable(label) for label in labels]
+    width = max(len('class'), *map(len, names))
+    lines = [f'{"class":{width}}  pictures  precision    recall        F1']
+    columns = zip(
+        names, figures.support, figures.precision, figures.recall, figures.f1, strict=True
+    )
+    for name, pictures, *shares in columns:
+        cells = ''.join(f'{_percent(share):>10}' for share in shares)
+        lines.append(f'{name:{width}}{pictures:>10,} {cells}')
+    if len(labels) <= _MOST_IN_TABLE:
+        lines += ['', 'Rows: what they are; columns: what they were taken for, in the same order.']
+        cell = max(4, len(str(figures.confusion.max())) + 1)
+        for name, counts in zip(names, figures.confusion, strict=True):
+            lines.append(
+                f'{name:{width}} ' + ''.join(f'{count or ".":>{cell}}' for count in counts)
+            )
+    lines += [
+        '',
+        f'Mean of the classes {_percent(figures.macro_accuracy)}, '
+        f'cross entropy {figures.cross_entropy:.4f}, '
+        f'calibration error {_percent(figures.calibration.error)}',
+    ]
+    return '\n'.join(lines)
+
+
+def _percent(share: float) -> str:
+    return '-' if np.isnan(share) else f'{share * 100:.1f}%'
+
+
+def _scored(config: EvaluationConfig, labeller: Labeller) -> Iterator[_Scored]:
+    if config.image_dir:
+        return _scored_files(config.image_dir, labeller)
+    return _scored_records(config, labeller)
+
+
+def _scored_files(image_dir: str, labeller: Labeller) -> Iterator[_Scored]:
+    """A picture's path is relative to image_dir; its label is its folder's."""
+    try:
+        entries = files.scan(image_dir)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f'--image_dir: there is no folder {image_dir}.') from None
+    classes = [entry.name for entry in entries if entry.is_dir and entry.name[:1] != '.']
+    if not classes:
+        raise InputError(f'--image_dir: {image_dir} holds no folders: one is wanted per class.')
+    places = _places(labeller.labels, map(label_of, classes), image_dir)
+    labels: dict[str, int] = {}
+    for folder, place in zip(classes, places, strict=True):
+        found = find_pictures([files.join(image_dir, folder)])
+        labels.update(dict.fromkeys(found, place))
+    with progress.bar(len(labels), 'pictures', 'Labelling') as bar:
+        for labelled in labeller.label_files(labels):
+            path = os.path.relpath(labelled.path, image_dir).replace(os.sep, '/')
+            if labelled.scores is None:
+                log.warning('%s: %s', printable(labelled.path), labelled.reason)
+            yield _Scored(path, labels[labelled.path], labelled.scores)
+            bar.update()
+
+
+def _scored_records(config: EvaluationConfig, labeller: Labeller) -> Iterator[_Scored]:
+    records_dir, split = config.records_dir, config.split
+    manifest = load_manifest(records_dir)
+    check_shards(records_dir, manifest)
+    places = _places(labeller.labels, manifest.labels, records_dir)
+    pictures = iter(each_picture(records_dir, manifest, split))
+    with progress.bar(manifest.splits[split].pictures, 'pictures', 'Labelling') as bar:
+        while batch := list(itertools.islice(pictures, _BATCH)):
+            scores = labeller.scores_of_stored([encoded for _, encoded in batch])
+            for (entry, _), row in zip(batch, scores, strict=True):
+                yield _Scored(entry.path, places[entry.label], row)
+            bar.update(len(batch))
+
+
+def _places(known: Sequence[str], wanted: Iterable[str], where: str) -> list[int]:
+    """Where each label stands among the model's."""
+    places = {label: place for place, label in enumerate(known)}
+    found = []
+    for label in wanted:
+        if label not in places:
+            names = ', '.join(printable(name) for name in list(known)[:20])
+            raise InputError(
+                f'{where} has the class {label!r}, which the model does not know: its labels are '
+                f'{names}{" ..." if len(known) > 20 else ""}.'
+            )
+        found.append(places[label])
+    return found
+
+
+def _save_report(
+    config: EvaluationConfig,
+    labels: Sequence[str],
+    graph: str,
+    predictions: Predictions,
+    figures: Metrics,
+    timings: Mapping[str, float],
+) -> None:
+    where = config.image_dir or config.records_dir
+    rows = metrics.worst_mistakes(predictions, MOST_MISTAKES).tolist()
+    pictures = _pictures(config, [predictions.paths[row] for row in rows])
+    name = 'given' if config.image_dir else config.split
+    settings: dict[str, Any] = {**dataclasses.asdict(config), 'graph': graph}
+    digests = {}
+    if not files.is_remote(graph) and os.path.isfile(graph):
+        digests['graph'] = files.sha256_of(graph)
+    if config.records_dir:
+        digests[MANIFEST] = files.sha256_of(files.join(config.records_dir, MANIFEST))
+    report.save(
+        config.report_dir,
+        Report(
+            title=f'{os.path.basename(graph.rstrip("/"))} on {files.absolute(where)}',
+            labels=labels,
+            metrics={name: figures},
+            mistakes=report.mistakes(predictions, rows, pictures, labels),
+            settings=settings,
+            versions=about.versions(),
+            timings=timings,
+            digests=digests,
+        ),
+    )
+
+
+def _pictures(config: EvaluationConfig, paths: Sequence[str]) -> dict[str, bytes]:
+    """Path -> the picture as it would be stored: upright, JPEG or PNG."""
+    if config.records_dir:
+        manifest = load_manifest(config.records_dir)
+        return read_pictures(config.records_dir, manifest, config.split, paths)
+    with codecs.pillow_silenced():
+        return {
+            path: codecs.store(files.read_bytes(files.join(config.image_dir, path))).encoded
+            for path in paths
+        }
