@@ -16,6 +16,7 @@ from typing import Literal, get_args
 SplitBy = Literal['relative_path', 'given_path']
 Sampling = Literal['class_uniform', 'natural']
 Xla = Literal['auto', 'on', 'off']
+Precision = Literal['float32', 'bfloat16', 'float16']
 OnBadImage = Literal['skip', 'fail']
 OnDuplicate = Literal['keep', 'drop', 'fail']
 OnOff = Literal['on', 'off']
@@ -154,6 +155,7 @@ class BackboneConfig:
     weights: str = 'imagenet'
     model_dir: str = '/tmp/imagenet'
     xla: Xla = 'auto'
+    precision: Precision = 'float32'
     feature_batch_size: int = 32
     features_in_memory: OnOff = 'on'
 
@@ -171,6 +173,7 @@ class BackboneConfig:
                 'keras.applications only: the other backbones bring their own weights.'
             )
         _require_one_of(self, 'xla', get_args(Xla))
+        _require_one_of(self, 'precision', get_args(Precision))
         _require_one_of(self, 'features_in_memory', get_args(OnOff))
         _require(self, 'feature_batch_size', 'at least 1', self.feature_batch_size >= 1)
         _require(self, 'image_size', '0 (the size of its own) or more', self.image_size >= 0)

@@ -39,6 +39,7 @@ REFUSED: list[tuple[type, dict[str, Any]]] = [
     (ConversionConfig, {'dataset_name': '../flowers'}),
     (BackboneConfig, {'architecture': 'mobilenet_1_224'}),
     (BackboneConfig, {'xla': 'true'}),
+    (BackboneConfig, {'precision': 'fp16'}),
     (BackboneConfig, {'feature_batch_size': 0}),
     (BackboneConfig, {'features_in_memory': 'no'}),
     (BackboneConfig, {'image_size': -1, 'tfhub_module': 'm'}),

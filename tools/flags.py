@@ -92,6 +92,10 @@ _BACKBONE = {
     ),
     'model_dir': 'Where downloaded weights are kept.',
     'xla': 'Compile the network with XLA; auto: on a GPU only, where it pays.',
+    'precision': (
+        'What the network computes its features in; 16 bits pay on a GPU, pooling and features '
+        'stay float32. Exports are float32 in any case.'
+    ),
     'feature_batch_size': 'How many pictures go through the network at a time.',
     'features_in_memory': (
         'off: read the features of each step from bottleneck_dir, for sets too large for memory.'

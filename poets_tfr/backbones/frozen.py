@@ -23,7 +23,7 @@ from poets_tfr.backbones.catalog import (
     KerasSource,
     backbone_spec,
 )
-from poets_tfr.config import BackboneConfig, InputError
+from poets_tfr.config import BackboneConfig, InputError, Precision
 from poets_tfr.pictures import preprocess
 from poets_tfr.pictures.preprocess import Preprocessing
 
@@ -39,6 +39,7 @@ class Backbone:
     graph_def: all constants; `input_tensor` names a tensor that it uses but does not hold.
     feature_tensor: [n, feature_width], or [n, 1, 1, feature_width].
     digest: hex, of the weights.
+    precision: what features are computed in. The graph itself is float32, and so are the exports.
     """
 
     name: str
@@ -48,11 +49,12 @@ class Backbone:
     input_tensor: str
     feature_tensor: str
     digest: str
+    precision: Precision = 'float32'
 
     @property
     def cache_key(self) -> str:
         """Names the cache of this backbone's features: weights, preprocessing and precision."""
-        made_with = f'{self.digest} {self.preprocessing} {preprocess.VERSION} float32'
+        made_with = f'{self.digest} {self.preprocessing} {preprocess.VERSION} {self.precision}'
         return f'{self.name}-{hashlib.sha256(made_with.encode()).hexdigest()[:16]}'
 
 
@@ -74,6 +76,10 @@ def check_available(config: BackboneConfig) -> None:
 
 def load(config: BackboneConfig) -> Backbone:
     """Raises InputError when the weights cannot be had, or are of another network."""
+    return dataclasses.replace(_load(config), precision=config.precision)
+
+
+def _load(config: BackboneConfig) -> Backbone:
     if config.tfhub_module:
         return _load_saved_model(config)
     spec = backbone_spec(config.architecture, config.image_size)

@@ -64,6 +64,7 @@ OURS = {
     'image_size': ('int', 0),
     'weights': ('string', 'imagenet'),
     'xla': ('string enum', 'auto'),
+    'precision': ('string enum', 'float32'),
     'feature_batch_size': ('int', 32),
     'features_in_memory': ('string enum', 'on'),
     'augment_copies': ('int', 8),
