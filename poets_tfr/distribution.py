@@ -319,8 +319,8 @@ def _wait_for_workers(task: Task) -> None:
             ):
                 said = now
                 log.info(
-                    'Waiting for %d workers (%.0f s): %s',
-                    len(missing), now - begun, ', '.join(sorted(missing)[:3]),
+                    'Waiting for %d of %d workers (%.0f s): %s',
+                    len(missing), task.workers, now - begun, ', '.join(sorted(missing)[:3]),
                 )  # fmt: skip
             if missing:
                 time.sleep(_SECONDS_BETWEEN_CALLS)

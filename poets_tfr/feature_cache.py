@@ -27,6 +27,7 @@ log = logging.getLogger('poets_tfr')
 
 DIGEST = np.dtype('S32')  # numpy pads and compares with zeros: equal stays equal
 _ROWS_PER_READ = 1024
+_MOST_OPEN_FILES = 256  # of a process's 1,024, as most systems have it
 
 
 class FeatureCache:
@@ -36,6 +37,9 @@ class FeatureCache:
         self.directory = directory
         self._dtype = np.dtype([('digest', DIGEST), ('features', '<f4', (width,))])
         self._files: list[_CacheFile] = []
+        self._files_indexed = 0
+        self._keys = np.empty(0, DIGEST)
+        self._places = np.empty((2, 0), int)
         files.remove_stale_parts(directory)
         self.refresh()
 
@@ -45,7 +49,6 @@ class FeatureCache:
         for name in files.list_names(self.directory):
             if re.fullmatch(r'[0-9a-f]{64}\.npy', name) and name not in known:
                 self._open(name)
-        self._index()
 
     def missing(self, digests: np.ndarray) -> np.ndarray:
         """bool [n]: what is to be computed; of equal pictures only the first."""
@@ -64,7 +67,6 @@ class FeatureCache:
         name = f'{hashlib.sha256(content).hexdigest()}.npy'
         files.write_bytes(files.join(self.directory, name), content)
         self._open(name)
-        self._index()
 
     def on_disk(self, digests: np.ndarray) -> StoredFeatures:
         """The features of these pictures, to be read row by row; all must be there."""
@@ -96,19 +98,24 @@ class FeatureCache:
         return self._places[:, positions]
 
     def _find(self, digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self._index_new_files()
         if not len(self._keys):
             return np.zeros(len(digests), int), np.zeros(len(digests), bool)
         positions = np.searchsorted(self._keys, digests).clip(max=len(self._keys) - 1)
         return positions, self._keys[positions] == digests
 
-    def _index(self) -> None:
+    def _index_new_files(self) -> None:
+        """Only when something is looked up: it sorts everything, and files come by the thousand."""
+        if self._files_indexed == len(self._files):
+            return
         counts = [len(file.digests) for file in self._files]
-        keys = np.concatenate([np.empty(0, DIGEST), *(file.digests for file in self._files)])
+        keys = np.concatenate([file.digests for file in self._files])
         file_of = np.repeat(np.arange(len(counts)), counts)
-        row_of = np.concatenate([np.empty(0, int), *map(np.arange, counts)])
+        row_of = np.concatenate([*map(np.arange, counts)])
         order = np.argsort(keys, kind='stable')
         self._keys = keys[order]
         self._places = np.stack([file_of, row_of])[:, order]
+        self._files_indexed = len(self._files)
 
     def _open(self, name: str) -> None:
         """Takes a cache file in; one that is damaged goes, and its features are computed again."""
@@ -208,9 +215,13 @@ class StoredFeatures:
         return features
 
     def _handle(self, number: int) -> int:
-        if number not in self._handles:
-            self._handles[number] = os.open(self._files[number].path, os.O_RDONLY)
-        return self._handles[number]
+        handle = self._handles.pop(number, None)
+        if handle is None:
+            if len(self._handles) == _MOST_OPEN_FILES:
+                os.close(self._handles.pop(next(iter(self._handles))))
+            handle = os.open(self._files[number].path, os.O_RDONLY)
+        self._handles[number] = handle  # the last used is the last in the dict
+        return handle
 
     def __del__(self) -> None:
         for handle in self._handles.values():

@@ -227,7 +227,8 @@ def _complete(
         mine = cluster.share_of(missing)
         count = int(mine.sum())
         with progress.stage(f'Creating {count} bottlenecks with {backbone.name}') as outcome:
-            _compute(rows, mine, backbone, config, cache, cluster, observe)
+            if count:
+                _compute(rows, mine, backbone, config, cache, cluster, observe)
             outcome['done'] = count
         cluster.wait_for_all(what)
         missing = _missing_after_all(rows, cache, cluster)

@@ -107,7 +107,7 @@ def test_a_worker_alone_says_for_whom_it_waits_and_can_be_ended(tmp_path: Path) 
     )
     with workers.Worker(tmp_path / 'log', environment, '-c', code) as worker:
         worker.wait_until(lambda: f'127.0.0.1:{ports[0]}' in worker.said)
-        assert 'Waiting for 1 ' in worker.said
+        assert 'Waiting for 1 of 2 workers' in worker.said
         worker.process.terminate()
         assert worker.ends() == 143
         assert 'Traceback' not in worker.said

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from poets_tfr import feature_cache
 from poets_tfr.config import HeadConfig, InputError
 from poets_tfr.feature_cache import DIGEST, FeatureCache
 from poets_tfr.features import SplitFeatures
@@ -88,3 +90,12 @@ def test_rows_are_not_read_from_a_remote_folder() -> None:
     np.testing.assert_array_equal(cache.in_memory(digests_of(range(3))), features_of(range(3)))
     with pytest.raises(InputError, match='--bottleneck_dir must be local'):
         cache.on_disk(digests_of(range(3)))
+
+
+def test_few_files_are_open_at_a_time(cache: FeatureCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_cache, '_MOST_OPEN_FILES', 2)
+    on_disk = cache.on_disk(digests_of(range(600)))
+    before = len(os.listdir('/proc/self/fd'))
+    rows = np.array([0, 500, 300, 1, 599, 399])
+    np.testing.assert_array_equal(on_disk[rows], features_of(range(600))[rows])
+    assert len(os.listdir('/proc/self/fd')) <= before + 2

@@ -137,18 +137,35 @@ def distorted_steps(
 
 
 def _records(shards: Sequence[str], records_per_shard: Sequence[int], wanted: np.ndarray) -> Any:
-    """(int64 row, serialised record) of each wanted row."""
+    """(int64 row, serialised record) of each wanted row, in an order that is the same for all.
+
+    Shards are read side by side in fixed groups, so that groups without a wanted row can stay
+    closed and the order of the others does not change.
+    """
     import tensorflow as tf
 
-    first_rows = np.cumsum([0, *records_per_shard[:-1]], dtype=np.int64)
+    bounds = np.cumsum([0, *records_per_shard], dtype=np.int64)
+    groups = [
+        range(first, min(first + _SHARDS_READ_AT_ONCE, len(shards)))
+        for first in range(0, len(shards), _SHARDS_READ_AT_ONCE)
+    ]
+    opened = [g for g in groups if wanted[bounds[g.start] : bounds[g.stop]].any()]
+    spans = tf.constant([(g.start, g.stop) for g in opened], tf.int64, [len(opened), 2])
+    paths, first_rows = tf.constant(shards, tf.string), tf.constant(bounds[:-1])
 
-    def read(shard: Any, first_row: Any) -> Any:
-        return tf.data.TFRecordDataset(shard, buffer_size=_READ_BUFFER_BYTES).enumerate(first_row)
+    def read(number: Any) -> Any:
+        records = tf.data.TFRecordDataset(paths[number], buffer_size=_READ_BUFFER_BYTES)
+        return records.enumerate(first_rows[number])
 
-    files = tf.data.Dataset.from_tensor_slices((list(shards), first_rows))
-    dataset = files.interleave(
-        read, cycle_length=_SHARDS_READ_AT_ONCE, num_parallel_calls=_SHARDS_READ_AT_ONCE
-    )
+    def read_group(span: Any) -> Any:
+        return tf.data.Dataset.range(span[0], span[1]).interleave(
+            read,
+            cycle_length=_SHARDS_READ_AT_ONCE,
+            num_parallel_calls=_SHARDS_READ_AT_ONCE,
+            deterministic=True,
+        )
+
+    dataset = tf.data.Dataset.from_tensor_slices(spans).flat_map(read_group)
     if not wanted.all():
         is_wanted = tf.constant(wanted)
         dataset = dataset.filter(lambda row, _: is_wanted[row])

@@ -47,6 +47,19 @@ def batches_of(
     return [(rows.numpy(), pictures.numpy()) for rows, pictures in dataset]
 
 
+def test_only_shards_that_are_needed_are_opened_and_the_order_stays(
+    shards: tuple[list[str], np.ndarray],
+) -> None:
+    paths, truth = shards
+    everything = np.concatenate([rows for rows, _ in batches_of(paths, np.ones(18, bool), 1)])
+    wanted = np.zeros(18, bool)
+    wanted[[5, 7, 12, 16]] = True  # in the shards 2, 3 and 4
+    some = batches_of(['/no/such/shard', '/nor/this', *paths[2:]], wanted, 1)
+    rows = np.concatenate([rows for rows, _ in some])
+    assert rows.tolist() == [row for row in everything if wanted[row]]
+    np.testing.assert_array_equal(np.concatenate([p for _, p in some]), truth[rows])
+
+
 @pytest.mark.parametrize('batch_size', [1, 4, 6, 9, 32])
 def test_rows_and_pictures_belong_together(
     shards: tuple[list[str], np.ndarray], batch_size: int
