@@ -16,8 +16,8 @@ The flow, and the module that owns each step:
       -> label                an export + pictures -> labels and scores
 
 `retrain` runs them in this order and skips what already stands; `config` holds every default,
-`files` every write, `downloads` every fetch, `progress` every wait; the tools/ are the command
-lines.
+`files` every write, `downloads` every fetch, `progress` every wait, `distribution` the GPUs and the
+other machines; the tools/ are the command lines.
 Importing this package imports no TensorFlow.
 """
 

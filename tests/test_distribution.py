@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import colours
@@ -12,7 +14,7 @@ import graphs
 import numpy as np
 import pytest
 import workers
-from command_line import Places, call, start
+from command_line import ROOT, Places, call, start
 
 from poets_tfr import distribution
 from poets_tfr.config import Distribution, InputError
@@ -72,6 +74,20 @@ def test_a_tf_config_that_makes_no_sense(
     monkeypatch.setenv('TF_CONFIG', tf_config)
     with pytest.raises(InputError, match=re.escape(complaint)):
         distribution.task_of(mode)
+
+
+@pytest.mark.parametrize('number', [0, 11])
+def test_the_kubernetes_job_in_the_docs_makes_tf_config(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    page = (ROOT / 'docs/scaling.md').read_text()
+    lines = page[page.index('names=$(seq') : page.index('exec poets-retrain')]
+    environment = {**os.environ, 'WORKERS': '12', 'JOB_COMPLETION_INDEX': str(number)}
+    script = f'{lines}\nprintenv TF_CONFIG'
+    made = subprocess.run(['sh', '-c', script], env=environment, capture_output=True, check=True)
+    monkeypatch.setenv('TF_CONFIG', made.stdout.decode())
+    pods = tuple(f'poets-{pod}.poets:2222' for pod in range(12))
+    assert distribution.task_of('multi_worker') == Task(number, pods)
 
 
 @pytest.mark.parametrize('wanted', [[], [0] * 7, [1] * 7, [1, 0, 1, 1, 0, 0, 1, 1, 1, 0]])
