@@ -284,6 +284,19 @@ class HeadConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """Where a stopped training leaves what it has, and whether this one goes on from there."""
+
+    checkpoint_path: str = '/tmp/_retrain_checkpoint'
+    save_checkpoints_secs: float = 10.0
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        _require(self, 'checkpoint_path', 'a path', bool(self.checkpoint_path))
+        _require(self, 'save_checkpoints_secs', '0 or more', self.save_checkpoints_secs >= 0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class OutputConfig:
     """Where a run writes, and what it says."""
 
@@ -333,6 +346,7 @@ class RetrainConfig:
     head: HeadConfig
     output: OutputConfig
     distribution: DistributionConfig = dataclasses.field(default_factory=DistributionConfig)
+    checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     distortions: DistortionConfig = dataclasses.field(default_factory=DistortionConfig)
 
     def __post_init__(self) -> None:

@@ -29,9 +29,11 @@ from poets_tfr.reporting import evidence
 from poets_tfr.reporting.about import versions
 from poets_tfr.reporting.evidence import Run
 from poets_tfr.reporting.summaries import Summaries
+from poets_tfr.training import head_checkpoints
 from poets_tfr.training.early_stopping import Best
 from poets_tfr.training.evaluation import Predictions, predict
 from poets_tfr.training.head import Head
+from poets_tfr.training.head_checkpoints import HeadCheckpoints
 from poets_tfr.training.loop import Evaluation, Measurements, State, Training
 
 log = logging.getLogger('poets_tfr')
@@ -69,7 +71,14 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
         _assist(config, manifest, backbone, cluster)
         cluster.wait_for_all('worker 0, which trains the head and exports it')
         return None
-    with Summaries(config.output.summaries_dir) as summaries:
+    made_of = head_checkpoints.settings_of(
+        (config.head, config.distortions),
+        manifest.labels,
+        manifest.digest('train', 'validation'),
+        backbone.cache_key,
+    )
+    head_checkpoints.check(made_of, config.checkpoint)
+    with Summaries(config.output.summaries_dir, config.checkpoint.resume) as summaries:
         summaries.describe(config, manifest, versions(), graph.graph_def)
         with timed(timings, 'features'):
             splits = _features(config, manifest, backbone, cluster, summaries.input_rate)
@@ -77,7 +86,7 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
             timed(timings, 'training'),
             _trained_on(config, manifest, backbone, splits['train'], cluster, summaries) as train,
         ):
-            head = _train(config, {**splits, 'train': train}, graph, summaries)
+            head = _train(config, {**splits, 'train': train}, graph, summaries, made_of)
         predictions = _evaluate(config, splits, head, manifest)
         with timed(timings, 'export'):
             _export(config.output, backbone, graph, head, manifest)
@@ -99,6 +108,7 @@ def _check_inputs(
     if is_chief:
         listing = _check_records(config.conversion, insisted)
         _check_output(config.output)
+        files.check_writable_dir(config.checkpoint.checkpoint_path, 'checkpoint_path')
     files.check_writable_dir(config.output.bottleneck_dir, 'bottleneck_dir')
     frozen.check_available(config.backbone)
     return listing
@@ -231,20 +241,24 @@ def _train(
     splits: dict[str, SplitFeatures],
     graph: FrozenGraph,
     summaries: Summaries,
+    made_of: Mapping[str, Any],
 ) -> Head:
     frequency = config.output.intermediate_store_frequency
     train = splits['train']
     summaries.sample(train.features[np.arange(min(len(train), _SAMPLE))])
     training = Training(splits, len(graph.description.labels), config.head)
-    state = training.start()
-    with progress.stage(f'Training {config.head.how_many_training_steps} steps'):
-        for measured in training.run(state, pause_every=frequency):
+    with (
+        progress.stage(f'Training {config.head.how_many_training_steps} steps'),
+        HeadCheckpoints(training, training.start(), made_of, config.checkpoint) as checkpoints,
+    ):
+        for measured in training.run(checkpoints.state, pause_every=frequency):
             for evaluation in measured.evaluations:
                 _log_evaluation(evaluation)
             summaries.add(measured)
             if frequency:
                 _store_intermediate(measured, frequency, config.output, graph)
-            state = measured.state
+            checkpoints.keep(measured.state)
+    state = checkpoints.state
     _log_end(state, config.head)
     return training.trained(state)
 

@@ -78,6 +78,10 @@ class Places:
     def summaries(self) -> Path:
         return self.root / 'logs'
 
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / 'checkpoints'
+
     def flags(self) -> list[str]:
         return [
             f'--output_graph={self.graph}',
@@ -85,4 +89,5 @@ class Places:
             f'--records_dir={self.records}',
             f'--bottleneck_dir={self.bottlenecks}',
             f'--summaries_dir={self.summaries}',
+            f'--checkpoint_path={self.checkpoints}',
         ]

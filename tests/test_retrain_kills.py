@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,7 +36,7 @@ def pictures_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Run:
     """retrain.py in a process group of its own, its output line by line."""
 
-    def __init__(self, root: Path, pictures_dir: Path, model_dir: Path):
+    def __init__(self, root: Path, pictures_dir: Path, model_dir: Path, *flags: str):
         self.places = Places(root)
         self.log = root / 'log'
         root.mkdir(exist_ok=True)
@@ -48,6 +51,7 @@ class Run:
             '--feature_batch_size=4',
             f'--saved_model_dir={root / "saved_model"}',
             *self.places.flags(),
+            *flags,
         ]
         with open(self.log, 'wb') as log:
             self.process = subprocess.Popen(
@@ -172,6 +176,75 @@ def test_killed_again_and_again(
     last.finish()
     assert results_of(last.places) == wanted
     assert not leftovers(last.places)
+
+
+TRAININGS = {
+    'default': (),
+    'adam, best head kept': (
+        '--optimizer=adam', '--learning_rate_schedule=cosine', '--standardize_features',
+        '--early_stopping_patience=1000000',
+    ),
+}  # fmt: skip
+RESUME = '--resume', '--save_checkpoints_secs=0'
+
+
+@pytest.fixture(scope='module')
+def prepared(tmp_path_factory: pytest.TempPathFactory, pictures_dir: Path, model_dir: Path) -> Path:
+    """A folder whose records and features stand."""
+    root = tmp_path_factory.mktemp('prepared')
+    Run(root, pictures_dir, model_dir, '--how_many_training_steps=1').finish()
+    return root
+
+
+def copy_of(prepared: Path, root: Path) -> Path:
+    for folder in 'records', 'bottlenecks':
+        shutil.copytree(prepared / folder, root / folder)
+    return root
+
+
+@pytest.mark.parametrize('flags', TRAININGS.values(), ids=list(TRAININGS))
+def test_a_training_killed_again_and_again_resumes_to_the_same_bits(
+    prepared: Path, pictures_dir: Path, model_dir: Path, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    undisturbed = Run(copy_of(prepared, tmp_path / 'a'), pictures_dir, model_dir, *flags)
+    undisturbed.wait_until(lambda run: run.says(': Step 0: '))
+    start = time.monotonic()
+    undisturbed.finish()
+    seconds = time.monotonic() - start
+    rng = np.random.default_rng(1)
+    root, resumed = copy_of(prepared, tmp_path / 'b'), 0
+    for _ in range(3):
+        run = Run(root, pictures_dir, model_dir, *flags, *RESUME)
+        run.wait_until(lambda run: run.says('Resuming at step') or run.says('training begins.'))
+        resumed += run.says('Resuming at step')
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.process.wait(timeout=rng.uniform(0.1, 0.5) * seconds)
+        run.kill()
+    last = Run(root, pictures_dir, model_dir, *flags, *RESUME)
+    last.finish()
+    assert last.says('Resuming at step')
+    assert last.places.graph.read_bytes() == undisturbed.places.graph.read_bytes()
+    names = {path.name for path in (last.places.checkpoints / 'head').iterdir()}
+    assert len([name for name in names if name.endswith('.index')]) == 1, 'the newest alone stays'
+
+
+def test_sigterm_in_training_saves_and_resumes(
+    prepared: Path, pictures_dir: Path, model_dir: Path, tmp_path: Path
+) -> None:
+    never = '--resume', '--save_checkpoints_secs=100000'
+    undisturbed = Run(copy_of(prepared, tmp_path / 'a'), pictures_dir, model_dir)
+    root = copy_of(prepared, tmp_path / 'b')
+    run = Run(root, pictures_dir, model_dir, *never)
+    run.wait_until(lambda run: run.says(': Step 500: '))
+    run.process.terminate()
+    assert run.process.wait(timeout=60) == 143
+    assert 'Traceback' not in run.log.read_text()
+    again = Run(root, pictures_dir, model_dir, *never)
+    again.finish()
+    undisturbed.finish()
+    (step,) = re.findall(r'Resuming at step (\d+), from ', again.log.read_text())
+    assert int(step) > 500
+    assert again.places.graph.read_bytes() == undisturbed.places.graph.read_bytes()
 
 
 def test_sigterm_ends_with_its_status(pictures_dir: Path, model_dir: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from absl import flags
 from poets_tfr.config import (
     KERAS_APPLICATIONS,
     BackboneConfig,
+    CheckpointConfig,
     ConversionConfig,
     DistortionConfig,
     DistributionConfig,
@@ -156,6 +157,14 @@ _HEAD = {
         'the best head; 0: never.'
     ),
 }
+_CHECKPOINT = {
+    'checkpoint_path': 'A folder where training keeps its state, so that --resume can go on.',
+    'save_checkpoints_secs': 'How often training keeps its state: what a killed run loses at most.',
+    'resume': (
+        'Go on from the checkpoint in --checkpoint_path, to the same result as an undisturbed run; '
+        'where there is none, begin.'
+    ),
+}
 _OUTPUT = {
     'bottleneck_dir': 'Where computed features are kept for the next run.',
     'output_graph': 'Where to save the trained graph.',
@@ -209,6 +218,10 @@ def define_distortion(values: flags.FlagValues) -> None:
 
 def define_head(values: flags.FlagValues) -> None:
     _define(values, HeadConfig, _HEAD)
+
+
+def define_checkpoint(values: flags.FlagValues) -> None:
+    _define(values, CheckpointConfig, _CHECKPOINT)
 
 
 def define_output(values: flags.FlagValues) -> None:

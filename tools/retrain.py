@@ -12,6 +12,7 @@ from absl import flags as absl_flags
 from poets_tfr import retrain
 from poets_tfr.config import (
     BackboneConfig,
+    CheckpointConfig,
     ConversionConfig,
     DistortionConfig,
     DistributionConfig,
@@ -28,7 +29,6 @@ _RECORDS_FLAGS = (
     'validation_percentage', 'testing_percentage', 'split_by', 'split_prefix', 'classes',
     'recursive', 'follow_links', 'store_max_side', 'max_pixels', 'on_duplicate',
 )  # fmt: skip
-_CHECKPOINT_PATH = '/tmp/_retrain_checkpoint'
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,30 +40,13 @@ def _define(values: absl_flags.FlagValues) -> None:
     flags.define_backbone(values)
     flags.define_distortion(values)
     flags.define_head(values)
+    flags.define_checkpoint(values)
     flags.define_output(values)
     flags.define_distribution(values)
-    _define_not_yet(values)
-
-
-def _define_not_yet(values: absl_flags.FlagValues) -> None:
-    """The originals' flags that this program knows but cannot obey yet."""
-    soon = 'Not supported yet.'
-    absl_flags.DEFINE_string('checkpoint_path', _CHECKPOINT_PATH, soon, flag_values=values)
-    absl_flags.DEFINE_boolean('resume', False, soon, flag_values=values)
-
-
-def _refuse_not_yet(values: absl_flags.FlagValues) -> None:
-    for name in 'checkpoint_path', 'resume':
-        if values[name].value != values[name].default:
-            raise InputError(
-                f'--{name}: checkpoints are not supported yet. Leave the flag out: converted '
-                'records and computed features are kept without it.'
-            )
 
 
 def _main(values: absl_flags.FlagValues, positional: list[str]) -> None:
     flags.no_stray_arguments(positional)
-    _refuse_not_yet(values)
     if values['tfhub_module'].value and values['architecture'].present:
         raise InputError('--tfhub_module and --architecture exclude each other: give one.')
     image_dir = values['image_dir'].value
@@ -72,6 +55,7 @@ def _main(values: absl_flags.FlagValues, positional: list[str]) -> None:
         conversion=flags.build(ConversionConfig, values, records_dir=records_dir),
         backbone=flags.build(BackboneConfig, values),
         head=flags.build(HeadConfig, values),
+        checkpoint=flags.build(CheckpointConfig, values),
         output=flags.build(OutputConfig, values),
         distortions=flags.build(DistortionConfig, values),
         distribution=flags.build(DistributionConfig, values),

@@ -14,6 +14,7 @@ None of them holds a time or a path of this machine: the same pictures give the 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -151,6 +152,11 @@ class Manifest:
     @property
     def labels(self) -> list[str]:
         return [label for _, label in self.classes]
+
+    def digest(self, *splits: str) -> str:
+        """Hex: of all records of these splits, in their order."""
+        digests = [shard.sha256 for name in splits for shard in self.splits[name].shards]
+        return hashlib.sha256(' '.join(digests).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         value = dataclasses.asdict(self)

@@ -16,7 +16,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -39,15 +39,22 @@ class Checkpoints:
       settings: what the run is made of, as JSON can hold it: a checkpoint of other settings is
         refused.
       seconds: between two saves; what a killed run loses at most.
+      refresh: called before each save, to bring the trackables up to date.
       trackables: what is saved: tf.Variables, lists of them, models, optimizers.
     """
 
     def __init__(
-        self, directory: str, settings: Mapping[str, Any], seconds: float, **trackables: Any
+        self,
+        directory: str,
+        settings: Mapping[str, Any],
+        seconds: float,
+        refresh: Callable[[], None] | None = None,
+        **trackables: Any,
     ):
         import tensorflow as tf
 
         self._directory, self._settings, self._seconds = directory, settings, seconds
+        self._refresh = refresh
         with tf.device('CPU'):
             text = tf.Variable(json.dumps({'format': FORMAT, **settings}, sort_keys=True))
         self._checkpoint = tf.train.Checkpoint(**trackables, **{_SETTINGS: text})
@@ -97,6 +104,8 @@ class Checkpoints:
             self.save()
 
     def save(self) -> None:
+        if self._refresh:
+            self._refresh()
         self._manager.save()
         self._saved_at = time.monotonic()
 
@@ -107,16 +116,11 @@ def saved_settings(directory: str) -> dict[str, Any] | None:
     Raises:
       InputError: it is damaged, or not one of ours.
     """
-    import tensorflow as tf
-
-    if not files.exists(files.join(directory, _STATE_FILE)):
-        return None
-    path = tf.train.latest_checkpoint(directory)
+    path = newest(directory)
     if path is None:
         return None
     try:
-        text = read(path, {_SETTINGS: tf.constant('')})[_SETTINGS].numpy()
-        settings = json.loads(text)
+        settings = json.loads(read(path, _SETTINGS))
         if settings.pop('format') != FORMAT:
             raise ValueError(f'it is not a {FORMAT}')
     except _unreadable() as error:
@@ -124,18 +128,20 @@ def saved_settings(directory: str) -> dict[str, Any] | None:
     return settings
 
 
-def read(path: str, like: Mapping[str, Any]) -> dict[str, Any]:
-    """Tensors out of the checkpoint at `path`, by the names they were saved under.
-
-    like: name -> a tensor of the type and shape wanted.
-    """
+def read(path: str, name: str) -> Any:
+    """The value of a variable in the checkpoint at `path`, by the name it was saved under."""
     import tensorflow as tf
 
-    with tf.device('CPU'):
-        variables = {name: tf.Variable(value) for name, value in like.items()}
-    status = tf.train.Checkpoint(**variables).restore(path)
-    status.assert_existing_objects_matched().expect_partial()
-    return {name: variable.read_value() for name, variable in variables.items()}
+    return tf.train.load_checkpoint(path).get_tensor(f'{name}/.ATTRIBUTES/VARIABLE_VALUE')
+
+
+def newest(directory: str) -> str | None:
+    """Where the newest checkpoint of a folder lies; None where there is none."""
+    import tensorflow as tf
+
+    if not files.exists(files.join(directory, _STATE_FILE)):
+        return None
+    return tf.train.latest_checkpoint(directory)
 
 
 def check_ours(directory: str) -> None:

@@ -99,6 +99,10 @@ class Training:
         self._optimizer = optimizers.of(config)
         self._call: Callable[[State, Any], tuple[State, Any]] | None = None
 
+    @property
+    def steps(self) -> int:
+        return self._config.how_many_training_steps
+
     def start(self, head: Head | None = None) -> State:
         """The state before the first step; of a fresh head, or of one made before."""
         import tensorflow as tf

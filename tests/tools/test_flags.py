@@ -77,6 +77,7 @@ OURS = {
     'class_weights': ('string enum', 'none'),
     'standardize_features': ('bool', False),
     'early_stopping_patience': ('int', 0),
+    'save_checkpoints_secs': ('float', 10.0),
     'resume': ('bool', False),
     'distribution': ('string enum', 'auto'),
 }
@@ -113,7 +114,9 @@ def test_the_tutorials_command_works_as_typed(job: Places) -> None:
         '--output_labels=L --image_dir D'
     )
     # What it left at its defaults, kept inside this folder, and a network that is at hand.
-    added = f'--summaries_dir=S --records_dir=R --architecture={graphs.MOBILENET}'
+    added = (
+        f'--summaries_dir=S --records_dir=R --checkpoint_path=C --architecture={graphs.MOBILENET}'
+    )
     ended = start(ROOT / 'tools/retrain.py', *typed.split(), *added.split(), cwd=job.root)
     assert ended.status == 0, ended.err
     assert (job.root / 'L').read_text() == 'green grass\nred roses\nbluebells\n'
@@ -192,8 +195,8 @@ def test_a_stray_false_is_warned_of(job: Places) -> None:
         (['--random_crop=101'], '--random_crop=101 must be 0 to 100.'),
         (['--random_brightness=0.2'], 'random_brightness'),
         (['--augment_copies=3'], '--augment_copies=3 goes with a distortion only'),
-        (['--checkpoint_path=/tmp/x'], '--checkpoint_path: checkpoints are not supported yet'),
-        (['--resume'], '--resume: checkpoints are not supported yet'),
+        (['--checkpoint_path='], "--checkpoint_path='' must be a path"),
+        (['--save_checkpoints_secs=-1'], '--save_checkpoints_secs=-1.0 must be 0 or more'),
         (['--tfhub_module=somewhere'], '--tfhub_module and --architecture exclude each other'),
         (['flowers'], "'flowers' is not a flag"),
         (['--flagfile=nowhere.flags'], 'nowhere.flags'),

@@ -493,7 +493,10 @@ def _job_command(data: Data, work: str) -> list[str]:
         command += [f'--architecture={config.architecture}', f'--model_dir={config.model_dir}']
     else:
         command += [f'--tfhub_module={config.tfhub_module}']
-    places = 'records_dir bottleneck_dir summaries_dir output_graph output_labels'.split()
+    places = (
+        'records_dir', 'bottleneck_dir', 'summaries_dir', 'checkpoint_path', 'output_graph',
+        'output_labels',
+    )  # fmt: skip
     return command + [f'--{place}={os.path.join(work, place)}' for place in places]
 
 

@@ -1,0 +1,94 @@
+"""--resume through tools/retrain.py: goes on where a run of the same kind ended, and only there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import graphs
+import pytest
+from command_line import Ended, Places, call
+
+
+@pytest.fixture
+def places(trained: tuple[Places, Ended], tmp_path: Path) -> Places:
+    """Records and features of a finished run, and its first 60 steps trained anew."""
+    places = Places(tmp_path)
+    for folder in 'records', 'bottlenecks':
+        shutil.copytree(trained[0].root / folder, tmp_path / folder)
+    return places
+
+
+def retrain(places: Places, model_dir: Path, *flags: object, steps: int = 60) -> Ended:
+    return call(
+        'retrain', *places.flags(), f'--architecture={graphs.MOBILENET}',
+        f'--model_dir={model_dir}', f'--how_many_training_steps={steps}', *flags,
+    )  # fmt: skip
+
+
+def test_more_steps_go_on_to_the_same_bits(
+    places: Places, model_dir: Path, trained: tuple[Places, Ended]
+) -> None:
+    assert retrain(places, model_dir, '--resume').status == 0, 'nothing there yet: it begins'
+    short = places.graph.read_bytes()
+    ended = retrain(places, model_dir, '--resume', steps=200)
+    assert ended.status == 0, ended.err
+    assert f'Resuming at step 60, from {places.checkpoints / "head"}.' in ended.out
+    assert ': Step 50: ' not in ended.out
+    assert short != places.graph.read_bytes() == trained[0].graph.read_bytes()
+    again = retrain(places, model_dir, '--resume', steps=200)
+    assert 'Resuming at step 200' in again.out
+    assert places.graph.read_bytes() == trained[0].graph.read_bytes()
+    ended = retrain(places, model_dir, '--resume', steps=100)
+    assert ended.status == 1
+    assert 'has 200 steps' in ended.err
+
+
+def test_without_resume_nothing_is_read(places: Places, model_dir: Path) -> None:
+    assert retrain(places, model_dir, '--learning_rate=0.5').status == 0
+    assert retrain(places, model_dir).status == 0
+    fresh = places.graph.read_bytes()
+    shutil.rmtree(places.checkpoints)
+    assert retrain(places, model_dir).status == 0
+    assert places.graph.read_bytes() == fresh
+
+
+@pytest.mark.parametrize(
+    ('flag', 'says'),
+    [
+        ('--optimizer=adam', '--optimizer "sgd" there, "adam" here'),
+        ('--seed=9', '--seed 0 there, 9 here'),
+        ('--early_stopping_patience=5', '--early_stopping_patience 0 there, 5 here'),
+    ],
+)
+def test_another_runs_checkpoint_is_refused_and_stays(
+    places: Places, model_dir: Path, flag: str, says: str
+) -> None:
+    assert retrain(places, model_dir).status == 0
+    before = {path.name: path.read_bytes() for path in (places.checkpoints / 'head').iterdir()}
+    ended = retrain(places, model_dir, '--resume', flag)
+    assert ended.status == 1
+    assert says in ended.err
+    after = {path.name: path.read_bytes() for path in (places.checkpoints / 'head').iterdir()}
+    assert after == before
+
+
+def test_other_pictures_are_refused(places: Places, model_dir: Path, colours_dir: Path) -> None:
+    assert retrain(places, model_dir).status == 0
+    flags = f'--image_dir={colours_dir}', '--classes=Red_Roses,bluebells', '--num_shards=2'
+    ended = retrain(places, model_dir, '--resume', *flags)
+    assert ended.status == 1
+    assert 'labels ["green grass", "red roses", "bluebells"] there' in ended.err
+    assert 'pictures "' in ended.err
+
+
+def test_a_folder_in_use_does_not_stop_a_run_that_did_not_ask(
+    places: Places, model_dir: Path
+) -> None:
+    from poets_tfr import files
+
+    with files.only_writer(str(places.checkpoints / 'head')):
+        ended = retrain(places, model_dir)
+        assert ended.status == 0
+        assert 'This run keeps no checkpoints.' in ended.err
+        assert retrain(places, model_dir, '--resume').status == 1
