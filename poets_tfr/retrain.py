@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from poets_tfr import distribution, features, files, live_features, progress
+from poets_tfr import distribution, features, files, flagfile, live_features, progress
 from poets_tfr.backbones import frozen
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import ConversionConfig, HeadConfig, InputError, OutputConfig, RetrainConfig
@@ -111,6 +111,8 @@ def _check_inputs(
         files.check_writable_dir(config.checkpoint.checkpoint_path, 'checkpoint_path')
     files.check_writable_dir(config.output.bottleneck_dir, 'bottleneck_dir')
     frozen.check_available(config.backbone)
+    if is_chief:
+        flagfile.save(config, insisted)
     return listing
 
 

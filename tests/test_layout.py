@@ -11,7 +11,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / 'poets_tfr'
 WINGS = (
     'distribution', 'records', 'pictures', 'backbones', 'feature_cache', 'features',
-    'live_features', 'training', 'reporting', 'export', 'label', 'evaluate', 'retrain',
+    'live_features', 'training', 'reporting', 'export', 'label', 'evaluate', 'flagfile',
+    'retrain',
 )  # fmt: skip
 EVERYWHERE = ('config', 'files', 'progress', 'downloads', 'poets_tfr')
 BESIDE = ('drawing',)  # draws pictures; no wing needs it
