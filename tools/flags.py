@@ -34,6 +34,7 @@ from poets_tfr.config import (
 )
 from poets_tfr.export.foreign_graph import Feeding
 from poets_tfr.label import Labeller
+from poets_tfr.tools import start_up
 
 Config = TypeVar('Config')
 
@@ -369,7 +370,7 @@ def _parse_and_run(
         return 0
     positional = values(_flagfiles_first(argv), known_only=keep_unknown)[1:]
     _start_logging(values.logging_verbosity)
-    _start_tensorflow_quietly()
+    start_up.prepare_tensorflow()
     return main(values, positional) or 0
 
 
@@ -453,14 +454,6 @@ def _start_logging(verbosity: str) -> None:
     err.setLevel(logging.WARNING)
     log.addHandler(out)
     log.addHandler(err)
-
-
-def _start_tensorflow_quietly() -> None:
-    """Before TensorFlow is imported: oneDNN on (CPUs of some kinds need the word), chatter off."""
-    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-    os.environ.setdefault('KERAS_BACKEND', 'tensorflow')
-    logging.getLogger('tensorflow').setLevel(logging.ERROR)
 
 
 def _on_sigterm(signum: int, frame: Any) -> None:

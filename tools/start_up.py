@@ -1,0 +1,54 @@
+"""How a tool gets TensorFlow: with oneDNN, without its chatter, and a quarter sooner."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+
+
+def prepare_tensorflow() -> None:
+    """Before TensorFlow is imported: oneDNN on (CPUs of some kinds need the word), chatter off."""
+    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    os.environ.setdefault('KERAS_BACKEND', 'tensorflow')
+    logging.getLogger('tensorflow').setLevel(logging.ERROR)
+    if 'tensorflow' not in sys.modules:
+        sys.meta_path.insert(0, _WithoutCollector())
+
+
+class _WithoutCollector(importlib.abc.MetaPathFinder):
+    """Lets TensorFlow, whenever it is imported, be imported with Python's garbage collector off.
+
+    Its modules make half a million objects that all stay. The collector looks through them again
+    and again while they are made, and once more at the end of the process: a quarter of the
+    processor time of `import tensorflow`.
+    """
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name != 'tensorflow':
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec and spec.loader:
+            execute = spec.loader.exec_module
+            spec.loader.exec_module = functools.partial(_run_uncollected, execute)  # type: ignore[method-assign]
+        return spec
+
+
+def _run_uncollected(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    gc.disable()
+    try:
+        execute(module)
+    finally:
+        gc.enable()
+        gc.freeze()
