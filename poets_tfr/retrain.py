@@ -154,7 +154,9 @@ def _trial_export(backbone: Backbone, manifest: Manifest, output: OutputConfig) 
     """Builds, serialises and reads back the graph with an empty head: no run dies saving."""
     import tensorflow as tf
 
-    graph = FrozenGraph(backbone, manifest.labels, output.final_tensor_name)
+    graph = FrozenGraph(
+        backbone, manifest.labels, output.final_tensor_name, manifest.store_max_side
+    )
     shape = backbone.feature_width, len(manifest.labels)
     empty = graph.with_head(np.zeros(shape, np.float32), np.zeros(shape[1], np.float32))
     tf.compat.v1.GraphDef.FromString(frozen_graph.serialized(empty))
@@ -337,5 +339,7 @@ def _export(
     labels = ''.join(f'{label}\n' for label in manifest.labels)
     files.write_bytes(output.output_labels, labels.encode('utf-8', 'surrogateescape'))
     if output.saved_model_dir:
-        saved_model.save(output.saved_model_dir, backbone, head, manifest.labels)
+        saved_model.save(
+            output.saved_model_dir, backbone, head, manifest.labels, manifest.store_max_side
+        )
         log.info('Saved model: %s', output.saved_model_dir)

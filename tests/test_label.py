@@ -6,6 +6,8 @@ import io
 from pathlib import Path
 
 import colours
+import command_line
+import graphs
 import numpy as np
 import pytest
 from command_line import Ended, Places
@@ -14,6 +16,8 @@ from PIL import Image
 from poets_tfr.config import InputError
 from poets_tfr.label import Labeller
 from poets_tfr.records.codecs import BadPictureError
+from poets_tfr.records.manifest import load_indexes, load_manifest
+from poets_tfr.records.reading import read_pictures
 
 
 @pytest.fixture(scope='module')
@@ -106,3 +110,28 @@ def test_missing_files(trained: tuple[Places, Ended], tmp_path: Path) -> None:
         Labeller(missing, str(trained[0].labels))
     with pytest.raises(InputError, match=f'--labels: {missing} not found'):
         Labeller(str(trained[0].graph), missing)
+
+
+def test_a_picture_is_scaled_down_as_the_training_s_were(
+    colours_dir: Path, model_dir: Path, tmp_path: Path
+) -> None:
+    places = Places(tmp_path)
+    ended = command_line.call(
+        'retrain', f'--image_dir={colours_dir}', '--store_max_side=30',
+        '--how_many_training_steps=5', f'--architecture={graphs.MOBILENET}',
+        f'--model_dir={model_dir}', *places.flags(),
+        f'--saved_model_dir={tmp_path / "saved_model"}',
+    )  # fmt: skip
+    assert ended.status == 0, ended.err
+    manifest = load_manifest(str(places.records))
+    (index, *_) = load_indexes(str(places.records), manifest, 'train')
+    path = index.entries[0].path
+    stored = read_pictures(str(places.records), manifest, 'train', [path])[path]
+    source = (colours_dir / path).read_bytes()
+    for export in places.graph, tmp_path / 'saved_model':
+        labeller = Labeller(str(export), str(places.labels))
+        assert labeller.store_max_side == 30
+        (wanted,) = labeller.scores_of_stored([stored])
+        assert (labeller.scores(source) == wanted).all()
+        (unscaled,) = labeller.scores_of_stored([source])
+        assert (unscaled != wanted).any()

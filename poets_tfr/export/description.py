@@ -16,17 +16,25 @@ FILE = 'poets_tfr.json'  # its name in the exports that are made of files
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """labels: in the order of the scores. output_tensor: of the frozen graph."""
+    """labels: in the order of the scores. output_tensor: of the frozen graph.
+
+    store_max_side: the conversion's; pictures are scaled down to it before they are labelled, too.
+    """
 
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     output_tensor: str
     architecture: str
     weights_digest: str
+    store_max_side: int = 0
 
     @classmethod
     def of(
-        cls, backbone: Backbone, labels: Sequence[str], final_tensor_name: str = 'final_result'
+        cls,
+        backbone: Backbone,
+        labels: Sequence[str],
+        final_tensor_name: str = 'final_result',
+        store_max_side: int = 0,
     ) -> Description:
         return cls(
             labels=tuple(labels),
@@ -34,6 +42,7 @@ class Description:
             output_tensor=f'{final_tensor_name}:0',
             architecture=backbone.name,
             weights_digest=backbone.digest,
+            store_max_side=store_max_side,
         )
 
     def to_json(self) -> str:

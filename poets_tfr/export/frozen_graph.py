@@ -31,8 +31,14 @@ _BIASES_NODE = 'final_training_ops/biases/final_biases'
 class FrozenGraph:
     """The whole graph, built once; each trained head is put in as two constants."""
 
-    def __init__(self, backbone: Backbone, labels: Sequence[str], final_tensor_name: str):
-        self.description = Description.of(backbone, labels, final_tensor_name)
+    def __init__(
+        self,
+        backbone: Backbone,
+        labels: Sequence[str],
+        final_tensor_name: str,
+        store_max_side: int = 0,
+    ):
+        self.description = Description.of(backbone, labels, final_tensor_name, store_max_side)
         self._graph_def = _build(backbone, self.description, final_tensor_name)
 
     @property

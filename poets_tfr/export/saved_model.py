@@ -42,7 +42,13 @@ def check_dir(directory: str) -> None:
     files.check_writable_dir(os.path.abspath(directory), 'saved_model_dir')
 
 
-def save(directory: str, backbone: Backbone, head: Head, labels: Sequence[str]) -> str:
+def save(
+    directory: str,
+    backbone: Backbone,
+    head: Head,
+    labels: Sequence[str],
+    store_max_side: int = 0,
+) -> str:
     """Writes the model as the next version; where the newest is this very model, nothing.
 
     Signatures, each with the outputs prediction float32 [n, classes] in the labels' order, and,
@@ -57,7 +63,7 @@ def save(directory: str, backbone: Backbone, head: Head, labels: Sequence[str]) 
 
     check_dir(directory)
     directory = os.path.abspath(directory)
-    description = Description.of(backbone, labels)
+    description = Description.of(backbone, labels, store_max_side=store_max_side)
     model = {'description': json.loads(description.to_json()), 'head': _digest(head)}
     versions = _versions(directory)
     newest = os.path.join(directory, str(versions[-1])) if versions else ''

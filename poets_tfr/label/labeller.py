@@ -38,6 +38,7 @@ class Labeller:
     """An export, ready to label.
 
     labels: in the order of the scores.
+    store_max_side: what larger pictures are scaled down to first, as the training's were; 0: none.
     """
 
     def __init__(self, graph: str, labels: str | None = None, feeding: Feeding | None = None):
@@ -55,6 +56,7 @@ class Labeller:
         self._export = open_export(graph, feeding)
         description = self._export.description
         own = list(description.labels) if description else None
+        self.store_max_side = description.store_max_side if description else 0
         if labels is None and own is None:
             raise InputError(f'--labels: {graph} does not carry its labels: name the file of them.')
         if named is not None and own is not None:
@@ -108,11 +110,11 @@ class Labeller:
     def _scores_of(self, contents: Sequence[bytes]) -> list[np.ndarray | BadPictureError]:
         import tensorflow as tf
 
-        settled = [_settle(content, check=False) for content in contents]
+        settled = [self._settle(content, check=False) for content in contents]
         try:
             return self._scored(settled)
         except tf.errors.InvalidArgumentError:  # damaged data: TensorFlow does not say whose
-            checked = [_settle(content, check=True) for content in contents]
+            checked = [self._settle(content, check=True) for content in contents]
             if not any(isinstance(each, BadPictureError) for each in checked):
                 raise
             return self._scored(checked)
@@ -124,6 +126,12 @@ class Labeller:
         scores = self.scores_of_stored(encoded)
         rows = iter(scores)
         return [next(rows) if isinstance(each, bytes) else each for each in settled]
+
+    def _settle(self, content: bytes, check: bool) -> bytes | BadPictureError:
+        try:
+            return codecs.store(content, max_side=self.store_max_side, check=check).encoded
+        except BadPictureError as error:
+            return error
 
     def scores_of_stored(self, encoded: Sequence[bytes]) -> np.ndarray:
         """float32 [n, classes] for the bytes that records hold: `image/encoded`."""
@@ -143,13 +151,6 @@ def _read(path: str) -> bytes | BadPictureError:
         return files.read_bytes(path)
     except OSError as error:
         return BadPictureError(error.strerror or str(error))
-
-
-def _settle(content: bytes, check: bool) -> bytes | BadPictureError:
-    try:
-        return codecs.store(content, check=check).encoded
-    except BadPictureError as error:
-        return error
 
 
 def _read_labels(path: str) -> list[str]:

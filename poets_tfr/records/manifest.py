@@ -158,6 +158,11 @@ class Manifest:
         digests = [shard.sha256 for name in splits for shard in self.splits[name].shards]
         return hashlib.sha256(' '.join(digests).encode()).hexdigest()
 
+    @property
+    def store_max_side(self) -> int:
+        """What larger pictures were scaled down to; 0 if none was."""
+        return self.settings.get('store_max_side', 0)
+
     def to_json(self) -> dict[str, Any]:
         value = dataclasses.asdict(self)
         value['format'] = FORMAT
