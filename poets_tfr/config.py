@@ -309,6 +309,8 @@ class OutputConfig:
     intermediate_store_frequency: int = 0
     final_tensor_name: str = 'final_result'
     print_misclassified_test_images: bool = False
+    projector_pictures: int = 1000
+    profile_steps: str = ''
 
     def __post_init__(self) -> None:
         for field in 'bottleneck_dir', 'output_graph', 'output_labels', 'summaries_dir':
@@ -318,6 +320,11 @@ class OutputConfig:
         if frequency:
             directory = self.intermediate_output_graphs_dir
             _require(self, 'intermediate_output_graphs_dir', 'a path', bool(directory))
+        pictures = self.projector_pictures
+        _require(self, 'projector_pictures', '0 (none) to 10000', 0 <= pictures <= 10_000)
+        steps = re.fullmatch(r'(\d{1,9}),(\d{1,9})', self.profile_steps or '0,0')
+        in_order = steps is not None and int(steps[1]) <= int(steps[2])
+        _require(self, 'profile_steps', 'two steps, the first and the last: 100,200', in_order)
         name = self.final_tensor_name
         _require(
             self,
@@ -325,6 +332,12 @@ class OutputConfig:
             'a TensorFlow op name: letters, digits and . _ - /, without a colon',
             re.fullmatch(r'[A-Za-z0-9.][A-Za-z0-9_.\-/]*', name) is not None,
         )
+
+    @property
+    def profiled(self) -> tuple[int, int] | None:
+        """The first and the last step of the profile; None without one."""
+        first, _, last = self.profile_steps.partition(',')
+        return (int(first), int(last)) if last else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

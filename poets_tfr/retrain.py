@@ -28,6 +28,7 @@ from poets_tfr.records.manifest import Manifest
 from poets_tfr.reporting import evidence
 from poets_tfr.reporting.about import versions
 from poets_tfr.reporting.evidence import Run
+from poets_tfr.reporting.profiling import Profile
 from poets_tfr.reporting.summaries import Summaries
 from poets_tfr.training import head_checkpoints
 from poets_tfr.training.early_stopping import Best
@@ -254,14 +255,17 @@ def _train(
     with (
         progress.stage(f'Training {config.head.how_many_training_steps} steps'),
         HeadCheckpoints(training, training.start(), made_of, config.checkpoint) as checkpoints,
+        Profile(config.output.summaries_dir, config.output.profiled) as profile,
     ):
-        for measured in training.run(checkpoints.state, pause_every=frequency):
+        profile.before(int(checkpoints.state.step))
+        for measured in training.run(checkpoints.state, frequency, profile.pauses):
             for evaluation in measured.evaluations:
                 _log_evaluation(evaluation)
             summaries.add(measured)
             if frequency:
                 _store_intermediate(measured, frequency, config.output, graph)
             checkpoints.keep(measured.state)
+            profile.before(int(measured.state.step))
     state = checkpoints.state
     _log_end(state, config.head)
     return training.trained(state)

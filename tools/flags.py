@@ -176,6 +176,11 @@ _OUTPUT = {
     'intermediate_store_frequency': 'Store an intermediate graph every so many steps; 0: never.',
     'final_tensor_name': 'The name of the output classification layer in the retrained graph.',
     'print_misclassified_test_images': 'Whether to print out the test images that were mistaken.',
+    'projector_pictures': "How many pictures TensorBoard's projector shows; 0: no projector.",
+    'profile_steps': (
+        'Record a profile of these training steps, the first and the last: 100,200. TensorBoard '
+        'shows it where tensorboard-plugin-profile is installed.'
+    ),
 }
 _DISTRIBUTION = {
     'distribution': (

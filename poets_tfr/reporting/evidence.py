@@ -15,7 +15,7 @@ from poets_tfr.features import SplitFeatures
 from poets_tfr.pictures.distort import Distortions
 from poets_tfr.records.manifest import MANIFEST, Manifest
 from poets_tfr.records.reading import read_pictures
-from poets_tfr.reporting import about, gallery, metrics, report
+from poets_tfr.reporting import about, gallery, metrics, projector, report
 from poets_tfr.reporting.metrics import Metrics
 from poets_tfr.reporting.report import Report
 from poets_tfr.reporting.summaries import (
@@ -76,6 +76,14 @@ def show(run: Run, summaries: Summaries) -> dict[str, Metrics]:
     )
     for label, tiles in seen:
         summaries.inputs(label, tiles)
+    projector.save(
+        run.config.output.summaries_dir,
+        run.config.conversion.records_dir,
+        run.manifest,
+        run.splits,
+        run.config.output.projector_pictures,
+        run.config.head.seed,
+    )
     return figures
 
 

@@ -117,7 +117,7 @@ def most_mistaken(confusion: np.ndarray, most: int) -> np.ndarray:
 
 def reliability(calibration: Calibration, title: str) -> Sheet:
     """Accuracy against confidence, bin by bin; the diagonal is honesty. A PNG."""
-    side, left, top, below = 360, 64, 62, 96
+    side, left, top, below = 270, 64, 62, 96
     font, small = ImageFont.load_default(15), ImageFont.load_default(12)
     picture = Image.new('RGB', (left + side + 40, top + side + below), _PAPER)
     draw = ImageDraw.Draw(picture)

@@ -30,6 +30,7 @@ _SECONDS_BETWEEN_RATES = 2.0
 # Pictures and curves are kept for so many classes, so that the files stay small with thousands.
 MOST_CURVES, MOST_SHEETS = 60, 20
 TILES_PER_SHEET, MOST_MISTAKES = 24, 24
+_MISTAKES_PER_SHEET = 6  # a card is 350 pixels wide: more columns, and captions are unreadable
 
 
 class Summaries:
@@ -138,16 +139,16 @@ class Summaries:
 
     def mistakes(self, tiles: Sequence[Tile]) -> None:
         """The most confidently wrong test pictures, the worst first."""
-        if tiles:
-            self._show(
-                'test', self._steps, 'confidently_wrong', sheets.contact_sheet(tiles, 4, 200)
-            )
-            self._files.flush()
+        for first in range(0, len(tiles), _MISTAKES_PER_SHEET):
+            some = tiles[first : first + _MISTAKES_PER_SHEET]
+            tag = f'confidently_wrong/{first + 1:02d}-{first + len(some):02d}'
+            self._show('test', self._steps, tag, sheets.contact_sheet(some, 2, 170))
+        self._files.flush()
 
     def inputs(self, label: str, tiles: Sequence[Tile]) -> None:
         """Pictures of one class as the network gets them."""
         tag = f'what_the_network_sees/{_tag(label)}'
-        self._show('train', 0, tag, sheets.contact_sheet(tiles, 6, 112))
+        self._show('train', 0, tag, sheets.contact_sheet(tiles, 4, 84))
         self._files.flush()
 
     def _write_scores(self, run: str, step: int, accuracy: float, cross_entropy: float) -> None:

@@ -79,6 +79,8 @@ OURS = {
     'early_stopping_patience': ('int', 0),
     'save_checkpoints_secs': ('float', 10.0),
     'resume': ('bool', False),
+    'projector_pictures': ('int', 1000),
+    'profile_steps': ('string', ''),
     'distribution': ('string enum', 'auto'),
 }
 
