@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -288,6 +289,9 @@ def _join(task: Task) -> Cluster:
             f'Worker {task.worker} of {task.workers} cannot join the others: {reason} Start all '
             'workers again with the same command.'
         ) from None
+    # TensorFlow's server has put its own handler, which only takes note, in front of Python's.
+    with contextlib.suppress(ValueError):  # in another thread than the main one
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
     cluster = Cluster(strategy, task)
     cluster.wait_for_all('the other workers')
     log.info('All %d workers are there.', task.workers)
