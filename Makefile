@@ -28,7 +28,7 @@ TRAIN_FLAGS = $(call flag,how_many_training_steps,STEPS) $(call flag,architectur
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo convert train tensorboard label flowers bench test test-slow test-newest \
+.PHONY: help setup demo convert train tensorboard label serve flowers bench test test-slow test-newest \
 	lint types check docker clean
 # Targets share an environment and the machine's memory.
 .NOTPARALLEL:
@@ -84,6 +84,9 @@ tensorboard: setup ## watch the training: serves SUMMARIES_DIR (default /tmp/ret
 label: setup ## label PICTURE with the classifier of the last make train
 	$(call need,PICTURE,my.jpg)
 	$(RUN) tools/label_image.py $(FLAGS) $(if $(PICTURE),"$$PICTURE")
+
+serve: setup ## label pictures on a page in the browser, with the classifier of the last make train
+	$(RUN) tools/serve.py $(FLAGS)
 
 flowers: setup ## the tutorial: fetch flower_photos and the ImageNet weights, train
 	$(RUN) tools/fetch_flowers.py --out_dir=build/flowers

@@ -21,6 +21,7 @@ OnBadImage = Literal['skip', 'fail']
 OnDuplicate = Literal['keep', 'drop', 'fail']
 OnOff = Literal['on', 'off']
 Split = Literal['train', 'validation', 'test']
+TfliteQuantization = Literal['float32', 'float16', 'int8']
 LabelFormat = Literal['text', 'json', 'csv', 'tsv']
 Optimizer = Literal['sgd', 'momentum', 'adam', 'lbfgs']
 LearningRateSchedule = Literal['constant', 'cosine']
@@ -304,6 +305,9 @@ class OutputConfig:
     output_graph: str = '/tmp/output_graph.pb'
     output_labels: str = '/tmp/output_labels.txt'
     saved_model_dir: str = ''
+    tflite_output: str = ''
+    tflite_quantization: TfliteQuantization = 'float32'
+    self_test_pictures: int = 32
     summaries_dir: str = '/tmp/retrain_logs'
     intermediate_output_graphs_dir: str = '/tmp/intermediate_graph/'
     intermediate_store_frequency: int = 0
@@ -315,6 +319,9 @@ class OutputConfig:
     def __post_init__(self) -> None:
         for field in 'bottleneck_dir', 'output_graph', 'output_labels', 'summaries_dir':
             _require(self, field, 'a path', bool(getattr(self, field)))
+        _require_one_of(self, 'tflite_quantization', get_args(TfliteQuantization))
+        pictures = self.self_test_pictures
+        _require(self, 'self_test_pictures', '0 (no self-test) or more', pictures >= 0)
         frequency = self.intermediate_store_frequency
         _require(self, 'intermediate_store_frequency', '0 (never) or more', frequency >= 0)
         if frequency:
@@ -404,6 +411,24 @@ class EvaluationConfig:
                 'and not both.'
             )
         _require_one_of(self, 'split', get_args(Split))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServeConfig:
+    """The page that labels. Loopback only, unless told otherwise; port 0: any that is free."""
+
+    host: str = '127.0.0.1'
+    port: int = 8077
+    max_upload_mib: int = 20
+    top_k: int = 0
+    min_score: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self, 'host', 'an address or a name', bool(self.host))
+        _require(self, 'port', '0 to 65535', 0 <= self.port <= 65535)
+        _require(self, 'max_upload_mib', '1 to 1024', 1 <= self.max_upload_mib <= 1024)
+        _require(self, 'top_k', '0 (all labels) or more', self.top_k >= 0)
+        _require(self, 'min_score', '0 to 1', 0 <= self.min_score <= 1)
 
 
 def _is_inside(path: str, directory: str) -> bool:

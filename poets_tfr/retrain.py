@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from poets_tfr import distribution, features, files, flagfile, live_features, progress
+from poets_tfr import (
+    distribution,
+    features,
+    files,
+    flagfile,
+    live_features,
+    progress,
+    self_test,
+)
 from poets_tfr.backbones import frozen
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import ConversionConfig, HeadConfig, InputError, OutputConfig, RetrainConfig
 from poets_tfr.distribution import Cluster
-from poets_tfr.export import frozen_graph, saved_model
+from poets_tfr.export import frozen_graph
 from poets_tfr.export.frozen_graph import FrozenGraph
+from poets_tfr.export.tflite import CALIBRATION_PICTURES
+from poets_tfr.export.writing import Export, check_outputs, write_exports
 from poets_tfr.features import SplitFeatures
 from poets_tfr.pictures.distort import Distortions
 from poets_tfr.progress import timed
@@ -25,11 +36,13 @@ from poets_tfr.records import manifest as manifests
 from poets_tfr.records import writing
 from poets_tfr.records.image_dir import Listing, list_image_dir
 from poets_tfr.records.manifest import Manifest
+from poets_tfr.records.reading import read_pictures
 from poets_tfr.reporting import evidence
 from poets_tfr.reporting.about import versions
 from poets_tfr.reporting.evidence import Run
 from poets_tfr.reporting.profiling import Profile
 from poets_tfr.reporting.summaries import Summaries
+from poets_tfr.self_test import SelfTest
 from poets_tfr.training import head_checkpoints
 from poets_tfr.training.early_stopping import Best
 from poets_tfr.training.evaluation import Predictions, predict
@@ -83,19 +96,27 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
         summaries.describe(config, manifest, versions(), graph.graph_def)
         with timed(timings, 'features'):
             splits = _features(config, manifest, backbone, cluster, summaries.input_rate)
-        with (
-            timed(timings, 'training'),
-            _trained_on(config, manifest, backbone, splits['train'], cluster, summaries) as train,
-        ):
-            head = _train(config, {**splits, 'train': train}, graph, summaries, made_of)
-        predictions = _evaluate(config, splits, head, manifest)
-        with timed(timings, 'export'):
-            _export(config.output, backbone, graph, head, manifest)
+        with self_test.started(config.output.self_test_pictures) as test:
+            with (
+                timed(timings, 'training'),
+                _trained_on(
+                    config, manifest, backbone, splits['train'], cluster, summaries
+                ) as train,
+            ):
+                head = _train(config, {**splits, 'train': train}, graph, summaries, made_of)
+            predictions = _evaluate(config, splits, head, manifest)
+            with timed(timings, 'export'):
+                calibration = functools.partial(_calibration, config, manifest)
+                exports = write_exports(config.output, backbone, graph, head, calibration)
+            with timed(timings, 'self-test'):
+                verdicts = _self_test(test, config, exports, splits, head) if test else None
         with timed(timings, 'reporting'):
             run = Run(config, manifest, backbone, splits, predictions, summaries.evaluations)
             figures = evidence.show(run, summaries)
-    evidence.save_report(run, figures, timings)
+    evidence.save_report(run, figures, timings, verdicts)
     cluster.wait_for_all('the other workers')
+    if verdicts:
+        self_test.check(verdicts)
     return predictions['test'].accuracy if 'test' in predictions else None
 
 
@@ -129,14 +150,11 @@ def _check_records(config: ConversionConfig, insisted: Mapping[str, Any]) -> Lis
 
 
 def _check_output(output: OutputConfig) -> None:
-    files.check_writable(output.output_graph, 'output_graph')
-    files.check_writable(output.output_labels, 'output_labels')
+    check_outputs(output)
     files.check_writable_dir(output.summaries_dir, 'summaries_dir')
     if output.intermediate_store_frequency:
         directory = output.intermediate_output_graphs_dir
         files.check_writable_dir(directory, 'intermediate_output_graphs_dir')
-    if output.saved_model_dir:
-        saved_model.check_dir(output.saved_model_dir)
 
 
 def _records(config: ConversionConfig, listing: Listing | None, cluster: Cluster) -> Manifest:
@@ -334,16 +352,28 @@ def _log_misclassified(tested: Predictions, image_dir: str, labels: list[str]) -
         log.info('%70s  %s', progress.printable(path), labels[predicted[row]])
 
 
-def _export(
-    output: OutputConfig, backbone: Backbone, graph: FrozenGraph, head: Head, manifest: Manifest
-) -> None:
-    log.info('Converted 2 variables to const ops.')
-    log.info('Save final result to : %s', output.output_graph)
-    graph.save(output.output_graph, head.weights.numpy(), head.biases.numpy())
-    labels = ''.join(f'{label}\n' for label in manifest.labels)
-    files.write_bytes(output.output_labels, labels.encode('utf-8', 'surrogateescape'))
-    if output.saved_model_dir:
-        saved_model.save(
-            output.saved_model_dir, backbone, head, manifest.labels, manifest.store_max_side
-        )
-        log.info('Saved model: %s', output.saved_model_dir)
+def _self_test(
+    test: SelfTest,
+    config: RetrainConfig,
+    exports: Sequence[Export],
+    splits: dict[str, SplitFeatures],
+    head: Head,
+) -> dict[str, Any]:
+    pictures = self_test.choose(splits, head, config.output.self_test_pictures)
+    conversion = config.conversion
+    result = test.run(exports, pictures, conversion.records_dir, conversion.image_dir)
+    self_test.log_result(result)
+    return result
+
+
+def _calibration(config: RetrainConfig, manifest: Manifest) -> list[bytes]:
+    """Training pictures, spread evenly, as the records hold them."""
+    records_dir = config.conversion.records_dir
+    paths = [
+        entry.path
+        for index in manifests.load_indexes(records_dir, manifest, 'train')
+        for entry in index.entries
+        if entry.is_record
+    ]
+    chosen = paths[:: -(-len(paths) // CALIBRATION_PICTURES)]
+    return list(read_pictures(records_dir, manifest, 'train', chosen).values())

@@ -90,4 +90,5 @@ class Places:
             f'--bottleneck_dir={self.bottlenecks}',
             f'--summaries_dir={self.summaries}',
             f'--checkpoint_path={self.checkpoints}',
+            '--self_test_pictures=0',  # a process of its own; tests of it come after and win
         ]

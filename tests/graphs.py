@@ -102,7 +102,8 @@ def _mobilenet(weights: _Weights) -> Any:
 
     with tf.Graph().as_default() as graph:
         x = tf.compat.v1.placeholder(tf.float32, [1, 128, 128, 3], name='input')
-        kernel = weights.kernel('MobilenetV1/Conv2d_0/weights', [3, 3, 3, 32], fan_in=27)
+        # Not 3 x 3: TensorFlow Lite 2.16 computes a stride that is longer than the kernel wrongly.
+        kernel = weights.kernel('MobilenetV1/Conv2d_0/weights', [5, 5, 3, 32], fan_in=75)
         x = tf.nn.conv2d(x, kernel, 4, 'SAME', name='MobilenetV1/MobilenetV1/Conv2d_0/convolution')
         x = tf.add(x, weights.biases('MobilenetV1/Conv2d_0/biases', 32))
         x = tf.nn.relu6(x, name='MobilenetV1/MobilenetV1/Conv2d_0/Relu6')

@@ -11,8 +11,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / 'poets_tfr'
 WINGS = (
     'distribution', 'records', 'pictures', 'backbones', 'feature_cache', 'features',
-    'live_features', 'training', 'reporting', 'export', 'label', 'evaluate', 'flagfile',
-    'retrain',
+    'live_features', 'training', 'reporting', 'export', 'label', 'evaluate', 'self_test',
+    'flagfile', 'retrain',
 )  # fmt: skip
 EVERYWHERE = ('config', 'files', 'progress', 'downloads', 'poets_tfr')
 BESIDE = ('drawing',)  # draws pictures; no wing needs it

@@ -31,6 +31,7 @@ from poets_tfr.config import (
     InputError,
     LabelConfig,
     OutputConfig,
+    ServeConfig,
 )
 from poets_tfr.export.foreign_graph import Feeding
 from poets_tfr.label import Labeller
@@ -170,7 +171,19 @@ _OUTPUT = {
     'bottleneck_dir': 'Where computed features are kept for the next run.',
     'output_graph': 'Where to save the trained graph.',
     'output_labels': "Where to save the trained graph's labels.",
-    'saved_model_dir': 'Where to save the model as a SavedModel too; by default nowhere.',
+    'saved_model_dir': (
+        'Where to save the model as a SavedModel too, each in a version folder as TensorFlow '
+        'Serving wants it; by default nowhere.'
+    ),
+    'tflite_output': 'Where to save the model for TensorFlow Lite too; by default nowhere.',
+    'tflite_quantization': (
+        'How the TensorFlow Lite model computes: float32, float16 weights (half the size) or int8 '
+        '(a quarter; calibrated on training pictures).'
+    ),
+    'self_test_pictures': (
+        'How many test pictures a fresh process labels with every export, to prove that each '
+        'scores as the trained model does; 0: none.'
+    ),
     'summaries_dir': 'Where to save summary logs for TensorBoard.',
     'intermediate_output_graphs_dir': 'Where to save the intermediate graphs.',
     'intermediate_store_frequency': 'Store an intermediate graph every so many steps; 0: never.',
@@ -199,6 +212,16 @@ _EVALUATION = {
     'records_dir': 'Or where a conversion wrote its TFRecords.',
     'split': 'Which pictures of records_dir.',
     'report_dir': 'Where report.html and report.json go; by default nowhere.',
+}
+_SERVE = {
+    'host': (
+        'Where to listen: 127.0.0.1 is this computer alone; 0.0.0.0 lets everybody in the network '
+        'label.'
+    ),
+    'port': 'On which port; 0: any that is free.',
+    'max_upload_mib': 'The largest picture file that is taken, in MiB.',
+    'top_k': _LABEL['top_k'],
+    'min_score': _LABEL['min_score'],
 }
 _FEEDING = {
     'input_layer': 'Where pictures go into the graph.',
@@ -241,6 +264,10 @@ def define_label(values: flags.FlagValues) -> None:
 
 def define_evaluation(values: flags.FlagValues) -> None:
     _define(values, EvaluationConfig, _EVALUATION)
+
+
+def define_serve(values: flags.FlagValues) -> None:
+    _define(values, ServeConfig, _SERVE)
 
 
 def define_export_to_open(values: flags.FlagValues) -> None:

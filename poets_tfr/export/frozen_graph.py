@@ -72,12 +72,18 @@ def load(path: str) -> tuple[Any, Description | None]:
     Raises:
       InputError: there is no such file, or it is not a graph.
     """
+    try:
+        return parse(files.read_bytes(path), path)
+    except FileNotFoundError:
+        raise InputError(f'--graph: {path} not found. tools/retrain.py writes it.') from None
+
+
+def parse(content: bytes, path: str) -> tuple[Any, Description | None]:
+    """As `load`, of the content of the file `path`."""
     import tensorflow as tf
 
     try:
-        graph_def = tf.compat.v1.GraphDef.FromString(files.read_bytes(path))
-    except FileNotFoundError:
-        raise InputError(f'--graph: {path} not found. tools/retrain.py writes it.') from None
+        graph_def = tf.compat.v1.GraphDef.FromString(content)
     except Exception as error:  # protobuf's DecodeError has no public name
         raise InputError(f'--graph: {path} is not a TensorFlow graph ({error}).') from None
     if not graph_def.node:

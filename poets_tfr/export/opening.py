@@ -12,7 +12,7 @@ import numpy as np
 
 from poets_tfr import files
 from poets_tfr.config import InputError
-from poets_tfr.export import frozen_graph, saved_model
+from poets_tfr.export import frozen_graph, saved_model, tflite
 from poets_tfr.export.description import Description
 from poets_tfr.export.foreign_graph import Feeding, ForeignGraph
 from poets_tfr.pictures import preprocess
@@ -50,8 +50,10 @@ def open_export(path: str, feeding: Feeding | None = None) -> OpenExport:
         raise InputError(f'--graph: {path} not found. tools/retrain.py writes it.')
     if os.path.isdir(path):
         scores, description = saved_model.load(path)
+    elif tflite.is_tflite(content := files.read_bytes(path)):
+        scores, description = tflite.load(content, path)
     else:
-        graph_def, found = frozen_graph.load(path)
+        graph_def, found = frozen_graph.parse(content, path)
         if found is None or _asks_for_another_node(feeding, found):
             feeding = _completed(feeding, found) if found else feeding
             return OpenExport(path, _one_by_one(ForeignGraph(path, graph_def, feeding)), found)

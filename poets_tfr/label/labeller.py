@@ -90,6 +90,12 @@ class Labeller:
             for labelled in ordered(pool, self._label_batch, batches, 2 * _BATCHES_AT_ONCE):
                 yield from labelled
 
+    def warm_up(self) -> None:
+        """Labels a black picture, so that the first real one does not wait for the set-up."""
+        import tensorflow as tf
+
+        self.scores_of_stored([tf.io.encode_jpeg(np.zeros([8, 8, 3], np.uint8)).numpy()])
+
     def best_first(self, scores: Sequence[float] | np.ndarray) -> list[tuple[str, float]]:
         """(label, score) of every class, the highest score first."""
         order = np.argsort(-np.asarray(scores), kind='stable')

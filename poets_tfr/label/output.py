@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from poets_tfr.config import LabelFormat
 from poets_tfr.progress import printable
@@ -39,10 +40,9 @@ def lines(
       min_score: labels below it are left out; where that leaves none, the picture is `unsure`.
       with_path: whether the text format says which picture it is.
     """
-    labels = [(label, score) for label, score in best_first if score >= min_score]
-    labels = labels[: top_k or None]
+    labels = _chosen(best_first, top_k, min_score)
     if output_format == 'json':
-        return _json(path, labels, best_first[0][1])
+        return json.dumps({'path': path, **as_json(best_first, top_k, min_score)}) + '\n'
     labels = labels or [(UNSURE, best_first[0][1])]
     if output_format == 'text':
         text = ''.join(f'{printable(label)} (score = {score:.5f})\n' for label, score in labels)
@@ -54,16 +54,26 @@ def lines(
     return ''.join('\t'.join(json.dumps(str(cell))[1:-1] for cell in row) + '\n' for row in rows)
 
 
-def _json(path: str, labels: Sequence[tuple[str, float]], best_score: float) -> str:
-    """ASCII; a byte of a path that is not UTF-8 is a lone surrogate, as Python's own decoding."""
-    value = {
-        'path': path,
+def as_json(
+    best_first: Sequence[tuple[str, float]], top_k: int = 0, min_score: float = 0.0
+) -> dict[str, Any]:
+    """One picture's labels: `label` is the best one, None where the picture is `unsure`.
+
+    What is not UTF-8 in a label is a lone surrogate, as in Python's own decoding.
+    """
+    labels = _chosen(best_first, top_k, min_score)
+    return {
         'label': labels[0][0] if labels else None,
-        'score': best_score,
+        'score': best_first[0][1],
         'unsure': not labels,
         'labels': [{'label': label, 'score': score} for label, score in labels],
     }
-    return json.dumps(value) + '\n'
+
+
+def _chosen(
+    best_first: Sequence[tuple[str, float]], top_k: int, min_score: float
+) -> list[tuple[str, float]]:
+    return [(label, score) for label, score in best_first if score >= min_score][: top_k or None]
 
 
 def _csv(rows: Sequence[Sequence[object]]) -> str:

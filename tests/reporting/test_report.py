@@ -68,7 +68,30 @@ def reported(labels: list[str], n: int = 40) -> Report:
         pictures={'train': [1] * len(labels), 'test': figures.support.tolist()},
         evaluations=[Evaluation(s, 0.5, 1.0, 0.25, 2.0, 10) for s in range(0, 20_000, 10)],
         outputs={'output_graph': f'/tmp/{labels[0]}.pb', 'output_labels': "/tmp/l'.txt"},
-        self_test={'saved_model': {'worst difference': 1e-7, 'note': labels[0]}},
+        self_test={
+            'passed': False,
+            'fault': labels[0],
+            'pictures': 2,
+            'split': 'test',
+            'seconds': 1.0,
+            'exports': {
+                'output_graph': {
+                    'path': f'/tmp/{labels[0]}.pb',
+                    'measure': 'largest',
+                    'tolerance': 1e-4,
+                    'passed': False,
+                    'fault': labels[0],
+                    'warning': '',
+                    'stored': {
+                        'pictures': 2,
+                        'largest_difference': 0.25,
+                        'mean_difference': 0.1,
+                        'top_1_agreement': 0.5,
+                    },
+                    'files': {'pictures': 0},
+                }
+            },
+        },
     )
 
 

@@ -82,6 +82,9 @@ OURS = {
     'projector_pictures': ('int', 1000),
     'profile_steps': ('string', ''),
     'distribution': ('string enum', 'auto'),
+    'self_test_pictures': ('int', 32),
+    'tflite_output': ('string', ''),
+    'tflite_quantization': ('string enum', 'float32'),
 }
 
 

@@ -1,0 +1,91 @@
+"""Every export that a run is asked for: checked early, written at its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from poets_tfr import files
+from poets_tfr.backbones.frozen import Backbone
+from poets_tfr.config import OutputConfig
+from poets_tfr.export import saved_model, tflite
+from poets_tfr.export.frozen_graph import FrozenGraph
+from poets_tfr.training.head import Head
+
+log = logging.getLogger('poets_tfr')
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """A file or folder that was written, and how near its scores have to be to the model's.
+
+    flag: what it was asked for with.
+    labels: its labels file; None where it carries its labels alone.
+    tolerance: how far scores may lie from the trained model's: rounding, by what is rounded.
+    measure: the difference that it limits, the largest or the mean one.
+    top_1_agreement: the fraction of pictures, of 1, that have to get the same label.
+    agreement_is_needed: else a lower agreement is warned of.
+    """
+
+    flag: str
+    path: str
+    labels: str | None = None
+    tolerance: float = 1e-4
+    measure: Literal['largest', 'mean'] = 'largest'
+    top_1_agreement: float = 1.0
+    agreement_is_needed: bool = True
+
+
+def check_outputs(output: OutputConfig) -> None:
+    """Raises InputError when a place for an export cannot be written."""
+    files.check_writable(output.output_graph, 'output_graph')
+    files.check_writable(output.output_labels, 'output_labels')
+    if output.saved_model_dir:
+        saved_model.check_dir(output.saved_model_dir)
+    if output.tflite_output:
+        files.check_writable(output.tflite_output, 'tflite_output')
+
+
+def write_exports(
+    output: OutputConfig,
+    backbone: Backbone,
+    graph: FrozenGraph,
+    head: Head,
+    calibration: Callable[[], Sequence[bytes]],
+) -> list[Export]:
+    """Writes what `output` names; each file or folder appears whole or not at all.
+
+    Args:
+      output: where.
+      backbone, head: the trained model.
+      graph: of the same backbone; it knows the labels.
+      calibration: gives training pictures as records hold them, for int8.
+    """
+    description = graph.description
+    log.info('Converted 2 variables to const ops.')
+    log.info('Save final result to : %s', output.output_graph)
+    graph.save(output.output_graph, head.weights.numpy(), head.biases.numpy())
+    files.write_bytes(output.output_labels, description.labels_txt())
+    exports = [Export('output_graph', output.output_graph, output.output_labels)]
+    if output.saved_model_dir:
+        version = saved_model.save(
+            output.saved_model_dir, backbone, head, description.labels, description.store_max_side
+        )
+        log.info('Saved model: %s', version)
+        exports.append(Export('saved_model_dir', version))
+    if output.tflite_output:
+        quantization = output.tflite_quantization
+        pictures = calibration() if quantization == 'int8' else ()
+        tflite.save(output.tflite_output, backbone, head, description, quantization, pictures)
+        log.info('TensorFlow Lite model (%s): %s', quantization, output.tflite_output)
+        exports.append(_TFLITE[quantization](output.tflite_output))
+    return exports
+
+
+_TFLITE: dict[str, Callable[[str], Export]] = {
+    'float32': lambda path: Export('tflite_output', path),
+    'float16': lambda path: Export('tflite_output', path, None, 0.01, 'mean', 0.99),
+    'int8': lambda path: Export('tflite_output', path, None, 0.1, 'mean', 0.95, False),
+}

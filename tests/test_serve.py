@@ -1,0 +1,223 @@
+"""poets-serve over HTTP and in a real browser, as a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import browser as browsers
+import colours
+import numpy as np
+import pytest
+from command_line import ROOT, Ended, Places, call
+
+from poets_tfr.label import Labeller
+
+
+@contextlib.contextmanager
+def served(*flags: object) -> Iterator[int]:
+    """Starts tools/serve.py; yields its port."""
+    environment = {k: v for k, v in os.environ.items() if k != 'TF_CPP_MIN_LOG_LEVEL'}
+    process = subprocess.Popen(
+        [sys.executable, ROOT / 'tools/serve.py', '--port=0', *map(str, flags)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    with process:
+        try:
+            assert process.stdout
+            line = process.stdout.readline()
+            match = re.fullmatch(r'Open http://127\.0\.0\.1:(\d+)/ in the browser.*\n', line)
+            assert match, line
+            yield int(match[1])
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0, '^C is how it ends'
+
+
+@pytest.fixture(scope='module')
+def port(trained: tuple[Places, Ended]) -> Iterator[int]:
+    with served(f'--graph={trained[0].graph}', '--max_upload_mib=1', '--min_score=0.1') as number:
+        yield number
+
+
+def ask(
+    port: int, method: str, path: str, body: bytes = b'', headers: dict[str, str] | None = None
+) -> tuple[int, Any, dict[str, str]]:
+    connection = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
+    with contextlib.closing(connection):
+        connection.request(method, path, body or None, headers or {})
+        response = connection.getresponse()
+        content = response.read()
+        is_json = response.headers['Content-Type'] == 'application/json'
+        value = json.loads(content) if is_json else content.decode()
+        return response.status, value, dict(response.headers)
+
+
+def picture(folder: str, seed: int = 0, picture_format: str = 'JPEG') -> bytes:
+    pixels = colours.draw(folder, np.random.default_rng(seed))
+    return colours.encoded(pixels, picture_format)
+
+
+@pytest.mark.parametrize('picture_format', ['JPEG', 'PNG', 'BMP'])
+def test_scripts_post_bytes(port: int, trained: tuple[Places, Ended], picture_format: str) -> None:
+    content = picture('Red_Roses', picture_format=picture_format)
+    status, answer, _ = ask(port, 'POST', '/label', content)
+    assert status == 200
+    labeller = Labeller(str(trained[0].graph))
+    wanted = labeller.best_first(labeller.scores(content))
+    assert (answer['label'], answer['unsure']) == ('red roses', False)
+    assert answer['score'] == pytest.approx(wanted[0][1], abs=1e-5)
+    assert [line['label'] for line in answer['labels']] == [x for x, score in wanted if score > 0.1]
+
+
+def test_what_is_served(port: int) -> None:
+    status, page, headers = ask(port, 'GET', '/')
+    assert status == 200
+    assert '<title>What is in the picture?</title>' in page
+    assert "default-src 'none'" in headers['Content-Security-Policy']
+    for name in re.findall(r'(?:href|src)="([^"]+)"', page):
+        assert ask(port, 'GET', f'/{name}')[0] == 200, name
+    script = ask(port, 'GET', '/page.js')[1]
+    assert not re.search(
+        r'https?:|innerHTML|insertAdjacentHTML|document\.write|eval', page + script
+    )
+    status, model, _ = ask(port, 'GET', '/model')
+    assert (status, model['labels']) == (200, colours.LABELS)
+
+
+@pytest.mark.parametrize(
+    ('method', 'path', 'body', 'headers', 'status'),
+    [
+        ('POST', '/label', b'no picture', {}, 415),
+        ('POST', '/label', picture('bluebells')[:-200], {}, 415),
+        ('POST', '/label', b'', {'Content-Length': '0'}, 415),
+        ('POST', '/label', b'', {'Transfer-Encoding': 'chunked'}, 411),
+        ('POST', '/label', bytes((1 << 20) + 1), {}, 413),
+        ('POST', '/label', b'', {'Content-Length': '-5'}, 411),
+        ('POST', '/', b'x', {}, 404),
+        ('GET', '/label', b'', {}, 404),
+        ('GET', '/../setup.cfg', b'', {}, 404),
+        ('GET', '/page.css/../../labeller.py', b'', {}, 404),
+        ('GET', '/', b'', {'Host': 'evil.example'}, 403),
+        ('GET', '/model', b'', {'Host': 'evil.example:80'}, 403),
+        ('POST', '/label', picture('bluebells'), {'Host': 'evil.example'}, 403),
+        ('POST', '/label', picture('bluebells'), {'Origin': 'http://evil.example'}, 403),
+        ('POST', '/label', picture('bluebells'), {'Origin': 'null'}, 403),
+        ('GET', '/', b'', {'Host': 'localhost:99'}, 200),
+        ('GET', '/', b'', {'Host': '[::1]:99'}, 200),
+        ('DELETE', '/', b'', {}, 501),
+    ],
+)
+def test_what_is_refused(
+    port: int, method: str, path: str, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    found, answer, _ = ask(port, method, path, body, headers)
+    assert found == status, answer
+    if status not in (200, 501):
+        assert list(answer) == ['error']
+    assert ask(port, 'POST', '/label', picture('bluebells'))[1]['label'] == 'bluebells'
+
+
+def test_the_address_is_taken(trained: tuple[Places, Ended], port: int) -> None:
+    ended = call('serve', f'--graph={trained[0].graph}', f'--port={port}')
+    assert ended.status == 1
+    assert ended.err.startswith(f'serve.py: error: --host=127.0.0.1 --port={port}: ')
+    assert 'Another --port' in ended.err
+
+
+def test_no_graph() -> None:
+    ended = call('serve', '--graph=nowhere.pb')
+    assert (ended.status, ended.out) == (1, '')
+    assert 'nowhere.pb not found' in ended.err
+
+
+HOSTILE = '<img src=x onerror="document.title=1">.jpg'
+
+
+@pytest.mark.slow
+def test_in_a_browser(
+    browser: Any, port: int, tmp_path: Path, trained: tuple[Places, Ended]
+) -> None:
+    """Three pictures are chosen, one of them with a hostile name, one no picture."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    (tmp_path / HOSTILE).write_bytes(picture('Red_Roses'))
+    (tmp_path / 'blue.png').write_bytes(picture('bluebells', picture_format='PNG'))
+    (tmp_path / 'broken.jpg').write_bytes(b'no picture')
+    browsers.complaints(browser)
+    browser.get(f'http://127.0.0.1:{port}/')
+    WebDriverWait(browser, 20).until(
+        lambda page: '3 labels: green grass' in page.find_element(By.ID, 'model').text
+    )
+    chosen = '\n'.join(str(path) for path in sorted(tmp_path.iterdir()))
+    browser.find_element(By.ID, 'files').send_keys(chosen)
+    WebDriverWait(browser, 60).until(
+        lambda page: len(page.find_elements(By.CSS_SELECTOR, '.done, .failed')) == 3
+    )
+    cards = {
+        card.find_element(By.CLASS_NAME, 'name').text: card
+        for card in browser.find_elements(By.TAG_NAME, 'article')
+    }
+    assert sorted(cards) == sorted([HOSTILE, 'blue.png', 'broken.jpg'])
+    assert cards[HOSTILE].find_element(By.TAG_NAME, 'h2').text == 'red roses'
+    assert cards['blue.png'].find_element(By.TAG_NAME, 'h2').text == 'bluebells'
+    assert 'No picture to label' in cards['broken.jpg'].text
+    assert browser.title == 'What is in the picture?'
+    assert not cards[HOSTILE].find_elements(By.CSS_SELECTOR, 'img[src="x"]')
+    (fill,) = cards['blue.png'].find_elements(By.CSS_SELECTOR, 'li:first-child .fill')
+    (score,) = cards['blue.png'].find_elements(By.CSS_SELECTOR, 'li:first-child .score')
+    WebDriverWait(browser, 10).until(lambda _: _share(fill) > 0.5)
+    WebDriverWait(browser, 10).until(
+        lambda _: abs(_share(fill) - float(score.text.split()[0]) / 100) < 0.02
+    )
+    browser.save_screenshot(str(tmp_path / 'page.png'))
+    if kept := os.environ.get('POETS_TEST_SCREENSHOTS'):
+        shutil.copy(tmp_path / 'page.png', Path(kept) / 'serve.png')
+    # A picture that is none is answered with 415, which the browser writes down as an error.
+    assert [line for line in browsers.complaints(browser) if '415' not in line] == []
+
+
+def _share(fill: Any) -> float:
+    track = fill.find_element('xpath', '..')
+    return fill.size['width'] / track.size['width']
+
+
+@pytest.mark.slow
+def test_hostile_labels_on_the_page(
+    browser: Any, tmp_path: Path, trained: tuple[Places, Ended]
+) -> None:
+    """A graph whose labels are markup: they are shown as they are written."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    from poets_tfr.export import frozen_graph
+
+    hostile = ['<script>document.title=1</script>', '"><img src=x onerror=alert(1)>', 'a\nb']
+    graph_def, _ = frozen_graph.load(str(trained[0].graph))
+    (node,) = (node for node in graph_def.node if node.name == 'poets_tfr/description')
+    value = json.loads(node.attr['value'].tensor.string_val[0])
+    node.attr['value'].tensor.string_val[0] = json.dumps({**value, 'labels': hostile}).encode()
+    (tmp_path / 'g.pb').write_bytes(frozen_graph.serialized(graph_def))
+    (tmp_path / 'green.png').write_bytes(picture('Green Grass', picture_format='PNG'))
+    with served(f'--graph={tmp_path / "g.pb"}') as port:
+        browser.get(f'http://127.0.0.1:{port}/')
+        browser.find_element(By.ID, 'files').send_keys(str(tmp_path / 'green.png'))
+        WebDriverWait(browser, 60).until(
+            lambda page: page.find_elements(By.CSS_SELECTOR, '.done h2')
+        )
+        assert browser.find_element(By.CSS_SELECTOR, '.done h2').text == hostile[0]
+        assert browser.title == 'What is in the picture?'
+        assert not browser.find_elements(By.CSS_SELECTOR, '#results script, img[src="x"]')
