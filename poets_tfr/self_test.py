@@ -190,7 +190,8 @@ def _verdict(export: Export, found: Mapping[str, Any], wanted: Predictions) -> d
             if export.agreement_is_needed:
                 verdict |= {'passed': False, 'fault': verdict['fault'] or text}
             else:
-                verdict['warning'] = f'{text} --tflite_quantization=float16 keeps more.'
+                remedy = ' --tflite_quantization=float16 keeps more.'
+                verdict['warning'] = text + (remedy if export.flag == 'tflite_output' else '')
     return verdict
 
 
