@@ -1,6 +1,6 @@
 """Measures each stage beside a peer or a limit, in one run.
 
-    python tools/bench.py [read|decode|convert|pipeline|backbone|features|head|job|memory ...]
+    python tools/bench.py [read|decode|convert|pipeline|backbone|features|head|job|memory|gpu ...]
 
 BENCH_IMAGES=DIR and BENCH_MODELS=DIR in the environment name real pictures and models.
 """

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import graphs
 import pytest
 
 from poets_tfr import drawing
+from poets_tfr.backbones import frozen
+from poets_tfr.backbones.frozen import Backbone
+from poets_tfr.config import BackboneConfig
 from poets_tfr.tools import bench
-from poets_tfr.tools.benchmarks import measuring
+from poets_tfr.tools.benchmarks import gpu, measuring
+from poets_tfr.tools.benchmarks.data import Data
 
 
 @pytest.fixture
@@ -61,3 +67,59 @@ def test_the_table_marks_a_goal_that_is_missed() -> None:
     lines = measuring.table([met, missed]).splitlines()
     assert '2.00  ' in lines[1]
     assert '1.00! ' in lines[2]
+
+
+@pytest.fixture
+def network(model_dir: Path) -> Backbone:
+    return frozen.load(BackboneConfig(architecture=graphs.MOBILENET, model_dir=str(model_dir)))
+
+
+def test_without_a_gpu_its_rows_are_not_measured_and_it_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, 'list_physical_devices', lambda kind: [])
+    assert bench.main(['bench.py', 'gpu', f'--work_dir={tmp_path}']) == 0
+    assert capsys.readouterr().err.startswith('gpu: not measured: TensorFlow finds no GPU here.\n')
+
+
+def test_the_rows_of_a_gpu_are_computed_in_every_mode(network: Backbone) -> None:
+    import tensorflow as tf
+
+    allowed = tf.config.experimental.tensor_float_32_execution_enabled()
+    rows = gpu.forward_rows(network, [2])
+    names = [row.row for row in rows]
+    assert names[:2] == ['gpu float32, batch 2, XLA off', 'gpu float32, batch 2, XLA on']
+    assert len(set(names)) == 8
+    assert all(row.rate > 0 for row in rows)
+    assert tf.config.experimental.tensor_float_32_execution_enabled() == allowed
+
+
+def test_a_gpu_is_fed_from_records_and_watched(
+    network: Backbone, few_pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine's own `nvidia-smi` is stood in for: it says that the device is half busy."""
+    program = tmp_path / 'bin' / 'nvidia-smi'
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho 40; echo 60; exec sleep 60\n')
+    program.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{program.parent}{os.pathsep}{os.environ["PATH"]}')
+    data = Data(str(tmp_path), images=str(few_pictures))
+    rows = gpu.fed_rows(data, network, gpu.MODES[0], batch_size=4, pictures=16)
+    by_peer = {row.peer: row for row in rows}
+    forward, decode = by_peer['forward only'], by_peer[f'decode only, {os.cpu_count()} cores']
+    assert forward.rate == decode.rate > 0
+    cores = by_peer['cores here']
+    assert cores.ratio == pytest.approx(forward.peer_rate / decode.peer_rate)
+    assert by_peer['always'].rate == 50
+
+
+def test_a_gpu_nobody_can_watch_is_still_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('PATH', '')
+    with gpu.gpu_load() as load:
+        pass
+    assert load == []
+    assert 'there is no nvidia-smi' in capsys.readouterr().err

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import glob
 import os
+from typing import Any
 
 from poets_tfr import drawing
 from poets_tfr.backbones import frozen
@@ -56,7 +57,7 @@ class Data:
         indexes = [i for split in manifest.splits for i in load_indexes(directory, manifest, split)]
         return [os.path.join(directory, i.shard) for i in indexes], [i.records for i in indexes]
 
-    def one_pass(self, preprocessing: Preprocessing, batch_size: int = 32, most: int = 0) -> object:
+    def one_pass(self, preprocessing: Preprocessing, batch_size: int = 32, most: int = 0) -> Any:
         """The pipeline over all records, or over the first `most`."""
         import numpy as np
 

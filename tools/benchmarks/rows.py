@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from poets_tfr import features
-from poets_tfr.backbones.forward import compile_forward
+from poets_tfr import features, files
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import BackboneConfig, HeadConfig
 from poets_tfr.features import SplitFeatures
@@ -25,8 +24,10 @@ from poets_tfr.records import writing
 from poets_tfr.records.image_dir import list_image_dir
 from poets_tfr.reporting.summaries import Summaries
 from poets_tfr.tools.benchmarks.data import Data
+from poets_tfr.tools.benchmarks.gpu import forward_work, gpu
 from poets_tfr.tools.benchmarks.measuring import Row, Work, against, compare, median_rates
 from poets_tfr.tools.benchmarks.originals import FileReadingHead, OneByOne
+from poets_tfr.tools.benchmarks.peers import onnx_runtime, openvino
 from poets_tfr.training import loop
 
 _PICTURES_S = 'pictures/s'
@@ -129,14 +130,16 @@ def backbone(data: Data) -> list[Row]:
         (inception, keras_inception, 1),
     ):
         pictures = _random_pictures(network, 32)
-        peers: dict[str, Work] = {'XLA': _forward(network, pictures, 'on', batches)}
-        if model:
-            peers[predict] = partial(_predict, model, pictures)
-        if openvino := _openvino(network, pictures, batches):
-            peers['OpenVINO'] = openvino
-        ours = _forward(network, pictures, 'off', batches)
+        sides = {
+            'XLA': forward_work(network, len(pictures), 'on', batches),
+            predict: partial(_predict, model, pictures) if model else None,
+            'OpenVINO': openvino(network, pictures, batches),
+            'ONNX Runtime': onnx_runtime(network, pictures, batches),
+        }
+        beside = {name: work for name, work in sides.items() if work}
+        ours = forward_work(network, len(pictures), 'off', batches)
         goals = {predict: 1.1, 'OpenVINO': 1.0}
-        rows += compare(f'backbone {network.name}', _PICTURES_S, ours, peers, goals, repeats=3)
+        rows += compare(f'backbone {network.name}', _PICTURES_S, ours, beside, goals, repeats=3)
     gflops = _matmul_gflops()
     limit = f'matrix multiply, {gflops:.0f} GFLOP/s'
     inception_rate = rows[-1].rate
@@ -157,13 +160,13 @@ def features_(data: Data) -> list[Row]:
     ):
         work = tempfile.mkdtemp(dir=data.work_dir)
         ours = _extraction(data, network, config, work, most)
-        pictures = _random_pictures(network, config.feature_batch_size)
+        size = config.feature_batch_size
         one = OneByOne(network, os.path.join(work, 'text'))
         some = data.paths[: 8 if most else 64]
         sides: dict[str, Work] = {
             'ours': ours,
             'decode': _drain(partial(data.one_pass, network.preprocessing, 32, most)),
-            'forward': _forward(network, pictures, config.xla, 2 if most else 16),
+            'forward': forward_work(network, size, config.xla, 2 if most else 16),
             loop_: partial(_one_by_one, one, some),
         }
         rates = median_rates(sides, repeats=3)
@@ -208,7 +211,7 @@ def job(data: Data) -> list[Row]:
     work = tempfile.mkdtemp(dir=data.work_dir)
     network = data.mobilenet()
     pictures = len(list_image_dir(data.conversion()).pictures)
-    first, second = (_run_job(data, work) for _ in range(2))
+    (first, stages), (second, second_stages) = (_run_job(data, work) for _ in range(2))
     one = OneByOne(network, os.path.join(work, 'text'))
     some = data.paths[:128]
     rate = median_rates({'': partial(_one_by_one, one, some)}, 3)['']
@@ -235,8 +238,19 @@ def job(data: Data) -> list[Row]:
     rows.append(
         against('job, second run', 'jobs/h', 3600 / second, third, 3600 / limit, {third: 1})
     )
+    rows += _by_stage('job, first run', first, stages)
+    rows += _by_stage('job, second run', second, second_stages)
     shutil.rmtree(work)
     return rows
+
+
+def _by_stage(run: str, whole: float, stages: dict[str, float]) -> list[Row]:
+    """Seconds of each stage, by the run's own report, and of all that is in none."""
+    start_up = {'start-up and the rest': whole - sum(stages.values())}
+    return [
+        against(f'{run}: {stage}', 's', seconds, 'whole run', whole)
+        for stage, seconds in {**start_up, **stages}.items()
+    ]
 
 
 def memory(data: Data) -> list[Row]:
@@ -278,6 +292,7 @@ ROWS: dict[str, Callable[[Data], list[Row]]] = {
     'head': head,
     'job': job,
     'memory': memory,
+    'gpu': gpu,
 }
 
 
@@ -337,49 +352,6 @@ def _one_by_one(one: OneByOne, paths: list[str]) -> int:
 def _random_pictures(network: Backbone, count: int) -> np.ndarray:
     size = network.preprocessing.size
     return np.random.default_rng(0).uniform(-1, 1, (count, size, size, 3)).astype(np.float32)
-
-
-def _forward(network: Backbone, pictures: np.ndarray, xla: Any, batches: int) -> Work:
-    import tensorflow as tf
-
-    forward = compile_forward(network, len(pictures), xla)
-    batch = tf.constant(pictures)
-
-    def work() -> int:
-        for _ in range(batches):
-            forward(batch)
-        return batches * len(pictures)
-
-    return work
-
-
-def _openvino(network: Backbone, pictures: np.ndarray, batches: int) -> Work | None:
-    try:
-        import openvino
-    except ImportError:
-        return None
-    import tensorflow as tf
-
-    from poets_tfr.backbones import forward
-
-    size = network.preprocessing.size
-    with tf.Graph().as_default() as graph:
-        source = tf.compat.v1.placeholder(tf.float32, [len(pictures), size, size, 3], name='x')
-        forward.apply(network, source, name='network')
-        graph_def = graph.as_graph_def()
-    with tempfile.NamedTemporaryFile(suffix='.pb') as file:
-        file.write(graph_def.SerializeToString())
-        file.flush()
-        model = openvino.convert_model(file.name)
-    # By default it computes in bfloat16 where the processor can: another answer, sooner.
-    compiled = openvino.compile_model(model, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
-
-    def work() -> int:
-        for _ in range(batches):
-            compiled(pictures)
-        return batches * len(pictures)
-
-    return work
 
 
 def _matmul_gflops(size: int = 2048) -> float:
@@ -469,11 +441,13 @@ def _steps_rate(reader: FileReadingHead) -> float:
     return median_rates({'': work}, 3)['']
 
 
-def _run_job(data: Data, work: str) -> float:
-    """Seconds of tools/retrain.py, start-up included."""
+def _run_job(data: Data, work: str) -> tuple[float, dict[str, float]]:
+    """Seconds of tools/retrain.py, start-up included, and of each of its stages."""
     start = time.perf_counter()
     subprocess.run(_job_command(data, work), check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    report = files.read_json(os.path.join(work, 'summaries_dir', 'report.json'))
+    return seconds, report['timings']
 
 
 def _job_peak_mb(data: Data, work: str) -> float:
