@@ -7,10 +7,12 @@ The flow, and the module that owns each step:
       -> records.writing      sharded TFRecords (records.shards), manifest.json (records_dir)
       -> pictures.pipeline    parallel read, decode, pictures.preprocess (pictures.distort for
                               training), static batches
-      -> backbones.forward    Inception v3, a MobileNet or a SavedModel: pixels -> features
+      -> backbones.forward    Inception v3, any Keras application, a MobileNet or a SavedModel:
+                              pixels -> features
       -> features             only what feature_cache lacks is computed        (bottleneck_dir)
                               (live_features: in every step, for --augment_copies=0)
       -> training.loop        one softmax layer, a compiled loop over resident features
+                              (training.fine_tune: the network too, for --fine_tune_from)
       -> reporting.summaries  TensorBoard: train/ and validation/              (summaries_dir)
       -> export.frozen_graph  output_graph, output_labels (export.saved_model: saved_model_dir)
       -> label                an export + pictures -> labels and scores

@@ -22,6 +22,7 @@ OnDuplicate = Literal['keep', 'drop', 'fail']
 OnOff = Literal['on', 'off']
 Split = Literal['train', 'validation', 'test']
 TfliteQuantization = Literal['float32', 'float16', 'int8']
+TrainingPrecision = Literal['auto', 'float32', 'bfloat16']
 LabelFormat = Literal['text', 'json', 'csv', 'tsv']
 Optimizer = Literal['sgd', 'momentum', 'adam', 'lbfgs']
 LearningRateSchedule = Literal['constant', 'cosine']
@@ -298,6 +299,39 @@ class CheckpointConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class FineTuneConfig:
+    """The network, from a layer on, and the head -> both better trained.
+
+    fine_tune_from: a layer's name in Keras, or 'all'; '': no fine-tuning.
+    """
+
+    fine_tune_from: str = ''
+    fine_tune_steps: int = 1000
+    fine_tune_learning_rate: float = 1e-4
+    fine_tune_warmup_steps: int = 100
+    fine_tune_batch_size: int = 32
+    fine_tune_eval_interval: int = 100
+    fine_tune_patience: int = 5
+    fine_tune_precision: TrainingPrecision = 'auto'
+
+    def __post_init__(self) -> None:
+        for field in 'fine_tune_steps', 'fine_tune_batch_size', 'fine_tune_eval_interval':
+            _require(self, field, 'at least 1', getattr(self, field) >= 1)
+        rate = self.fine_tune_learning_rate
+        is_rate = rate > 0 and math.isfinite(rate)
+        _require(self, 'fine_tune_learning_rate', 'a finite number above 0', is_rate)
+        warm_up = self.fine_tune_warmup_steps
+        _require(self, 'fine_tune_warmup_steps', '0 or more', warm_up >= 0)
+        patience = self.fine_tune_patience
+        _require(self, 'fine_tune_patience', '0 (never stop early) or more', patience >= 0)
+        _require_one_of(self, 'fine_tune_precision', get_args(TrainingPrecision))
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.fine_tune_from)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class OutputConfig:
     """Where a run writes, and what it says."""
 
@@ -368,8 +402,14 @@ class RetrainConfig:
     distribution: DistributionConfig = dataclasses.field(default_factory=DistributionConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     distortions: DistortionConfig = dataclasses.field(default_factory=DistortionConfig)
+    fine_tune: FineTuneConfig = dataclasses.field(default_factory=FineTuneConfig)
 
     def __post_init__(self) -> None:
+        if self.fine_tune.is_on and not self.backbone.is_keras:
+            raise InputError(
+                f'--fine_tune_from={self.fine_tune.fine_tune_from} goes with a network that Keras '
+                f'builds: {INCEPTION_V3}, or a model of keras.applications (MobileNet, say).'
+            )
         whole = self.head.optimizer == 'lbfgs' or self.head.train_batch_size == -1
         if self.distortions.are_on and self.distortions.augment_copies == 0 and whole:
             flag = (

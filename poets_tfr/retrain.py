@@ -8,7 +8,7 @@ import functools
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +37,7 @@ from poets_tfr.records import writing
 from poets_tfr.records.image_dir import Listing, list_image_dir
 from poets_tfr.records.manifest import Manifest
 from poets_tfr.records.reading import read_pictures
-from poets_tfr.reporting import evidence
+from poets_tfr.reporting import evidence, metrics
 from poets_tfr.reporting.about import versions
 from poets_tfr.reporting.evidence import Run
 from poets_tfr.reporting.profiling import Profile
@@ -46,6 +46,7 @@ from poets_tfr.self_test import SelfTest
 from poets_tfr.training import head_checkpoints
 from poets_tfr.training.early_stopping import Best
 from poets_tfr.training.evaluation import Predictions, predict
+from poets_tfr.training.fine_tune import FineTuning, Pictures
 from poets_tfr.training.head import Head
 from poets_tfr.training.head_checkpoints import HeadCheckpoints
 from poets_tfr.training.loop import Evaluation, Measurements, State, Training
@@ -81,6 +82,7 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
     with timed(timings, 'backbone'):
         backbone = frozen.load(config.backbone)
         graph = _trial_export(backbone, manifest, config.output)
+        tuning = _fine_tuning(config, manifest, cluster)
     if not cluster.is_chief:
         _assist(config, manifest, backbone, cluster)
         cluster.wait_for_all('worker 0, which trains the head and exports it')
@@ -104,6 +106,14 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
                 ) as train,
             ):
                 head = _train(config, {**splits, 'train': train}, graph, summaries, made_of)
+            if tuning:
+                with timed(timings, 'fine_tuning'):
+                    alone = _Trained(backbone, head, splits)
+                    chosen = _fine_tune(
+                        config, manifest, tuning, alone, made_of, cluster, summaries
+                    )
+                backbone, head, splits = chosen
+                graph = _trial_export(backbone, manifest, config.output)
             predictions = _evaluate(config, splits, head, manifest)
             with timed(timings, 'export'):
                 calibration = functools.partial(_calibration, config, manifest)
@@ -287,6 +297,76 @@ def _train(
     state = checkpoints.state
     _log_end(state, config.head)
     return training.trained(state)
+
+
+class _Trained(NamedTuple):
+    """A network, the head on it, and the splits as the network sees them."""
+
+    backbone: Backbone
+    head: Head
+    splits: dict[str, SplitFeatures]
+
+
+def _fine_tuning(config: RetrainConfig, manifest: Manifest, cluster: Cluster) -> FineTuning | None:
+    """The network, ready to be trained on; made before any long work, because it may fail."""
+    if not config.fine_tune.is_on:
+        return None
+    if not manifest.splits['validation'].pictures:
+        raise InputError(
+            '--fine_tune_from: without validation pictures nothing says whether the network gets '
+            'better: give --validation_percentage.'
+        )
+    if cluster.workers > 1:
+        raise InputError(
+            '--fine_tune_from trains on the devices of one machine: --distribution=mirrored, or '
+            'fine-tune on one worker after the others have made the features.'
+        )
+    with cluster.strategy.scope() if cluster.strategy else contextlib.nullcontext():
+        return FineTuning(config.backbone, config.fine_tune, len(manifest.labels))
+
+
+def _fine_tune(
+    config: RetrainConfig,
+    manifest: Manifest,
+    tuning: FineTuning,
+    alone: _Trained,
+    made_of: Mapping[str, Any],
+    cluster: Cluster,
+    summaries: Summaries,
+) -> _Trained:
+    """What is better on validation: the fine-tuned network with its head, or the head alone."""
+    records_dir, head_steps = config.conversion.records_dir, config.head.how_many_training_steps
+    pictures = {name: Pictures.of(records_dir, manifest, name) for name in ('train', 'validation')}
+    distortions = Distortions(config.distortions, config.head.seed)
+    settings = {**made_of, '--how_many_training_steps': head_steps}
+    tuning.start_from(alone.head)
+    with (
+        progress.stage(f'Fine-tuning from {config.fine_tune.fine_tune_from}'),
+        tuning.checkpoints(settings, config.checkpoint) as save_if_due,
+    ):
+        for measured in tuning.train(pictures, distortions, config.head, head_steps, save_if_due):
+            for evaluation in measured.evaluations:
+                _log_evaluation(evaluation)
+            summaries.add(measured)
+    backbone, head = tuning.best()
+    tuned = _Trained(backbone, head, _features(config, manifest, backbone, cluster))
+    return _better(alone, tuned)
+
+
+def _better(alone: _Trained, tuned: _Trained) -> _Trained:
+    """By validation accuracy; of equal ones the lower cross entropy; says what both are worth."""
+    scores = {}
+    for split in [name for name in ('validation', 'test') if name in alone.splits]:
+        scores[split] = [metrics.measure(predict(x.head, x.splits[split])) for x in (alone, tuned)]
+        log.info(
+            '%s accuracy: head alone = %.1f%%, fine-tuned = %.1f%% (N=%d)', split.capitalize(),
+            *(each.accuracy * 100 for each in scores[split]), scores[split][0].pictures,
+        )  # fmt: skip
+    head_alone, fine_tuned = ((x.accuracy, -x.cross_entropy) for x in scores['validation'])
+    is_better = fine_tuned > head_alone
+    kept = 'the fine-tuned network' if is_better else 'the head alone'
+    log.info('By validation, %s is kept.', kept)
+    return tuned if is_better else alone
 
 
 def _log_end(state: State, config: HeadConfig) -> None:

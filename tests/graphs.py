@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +45,46 @@ def write_archive(path: Path, members: dict[str, bytes]) -> Path:
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     return path
+
+
+def write_keras_mobilenet(archive: Path, width: str, size: int, path: Path) -> Path:
+    """The trained weights of a published mobilenet_v1 archive as a file of Keras's MobileNet."""
+    import tensorflow as tf
+
+    with tarfile.open(archive) as tar:
+        content = tar.extractfile(f'mobilenet_v1_{width}_{size}/frozen_graph.pb')
+        assert content is not None
+        graph_def = tf.compat.v1.GraphDef.FromString(content.read())
+    constants = {
+        node.name.removeprefix('MobilenetV1/'): tf.make_ndarray(node.attr['value'].tensor)
+        for node in graph_def.node
+        if node.op == 'Const'
+    }
+    model = tf.keras.applications.MobileNet(
+        include_top=False, weights=None, alpha=float(width), input_shape=(size, size, 3)
+    )
+    for layer in model.layers:
+        if layer.weights:
+            layer.set_weights(_of_keras_layer(constants, layer.name))
+    model.save_weights(path)
+    return path
+
+
+def _of_keras_layer(constants: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
+    """conv1, conv1_bn, conv_dw_7, conv_pw_7_bn ... -> their values."""
+    match = re.fullmatch(r'conv(?:_(dw|pw))?_?(\d+)(_bn)?', name)
+    assert match, name
+    kind, number, is_norm = match.groups()
+    kinds = {
+        None: 'Conv2d_0',
+        'dw': f'Conv2d_{number}_depthwise',
+        'pw': f'Conv2d_{number}_pointwise',
+    }
+    scope = kinds[kind]
+    if is_norm:
+        parts = 'gamma', 'beta', 'moving_mean', 'moving_variance'
+        return [constants[f'{scope}/BatchNorm/{part}'] for part in parts]
+    return [constants[f'{scope}/depthwise_weights' if kind == 'dw' else f'{scope}/weights']]
 
 
 def run_one_by_one(

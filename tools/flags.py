@@ -27,6 +27,7 @@ from poets_tfr.config import (
     DistortionConfig,
     DistributionConfig,
     EvaluationConfig,
+    FineTuneConfig,
     HeadConfig,
     InputError,
     LabelConfig,
@@ -167,6 +168,22 @@ _CHECKPOINT = {
         'where there is none, begin.'
     ),
 }
+_FINE_TUNE = {
+    'fine_tune_from': (
+        'After the head, train the network too: from this layer on (its name in Keras), or all. '
+        'For inception_v3 and keras.applications. The better by validation is exported.'
+    ),
+    'fine_tune_steps': 'How many steps to fine-tune at most.',
+    'fine_tune_learning_rate': "The highest learning rate of fine-tuning, Adam's.",
+    'fine_tune_warmup_steps': 'Over how many steps the learning rate rises from 0.',
+    'fine_tune_batch_size': 'How many images a step of fine-tuning trains on.',
+    'fine_tune_eval_interval': 'How often to go through the validation images, in steps.',
+    'fine_tune_patience': 'Stop after so many evaluations that are no better; 0: never.',
+    'fine_tune_precision': (
+        'bfloat16: mixed precision, faster where the GPU has it; auto: on such GPUs (NVIDIA Ampere '
+        'and later).'
+    ),
+}
 _OUTPUT = {
     'bottleneck_dir': 'Where computed features are kept for the next run.',
     'output_graph': 'Where to save the trained graph.',
@@ -251,6 +268,10 @@ def define_head(values: flags.FlagValues) -> None:
 
 def define_checkpoint(values: flags.FlagValues) -> None:
     _define(values, CheckpointConfig, _CHECKPOINT)
+
+
+def define_fine_tune(values: flags.FlagValues) -> None:
+    _define(values, FineTuneConfig, _FINE_TUNE)
 
 
 def define_output(values: flags.FlagValues) -> None:

@@ -16,6 +16,7 @@ from poets_tfr.config import (
     ConversionConfig,
     DistortionConfig,
     DistributionConfig,
+    FineTuneConfig,
     HeadConfig,
     InputError,
     OutputConfig,
@@ -41,6 +42,7 @@ def _define(values: absl_flags.FlagValues) -> None:
     flags.define_distortion(values)
     flags.define_head(values)
     flags.define_checkpoint(values)
+    flags.define_fine_tune(values)
     flags.define_output(values)
     flags.define_distribution(values)
 
@@ -59,6 +61,7 @@ def _main(values: absl_flags.FlagValues, positional: list[str]) -> None:
         output=flags.build(OutputConfig, values),
         distortions=flags.build(DistortionConfig, values),
         distribution=flags.build(DistributionConfig, values),
+        fine_tune=flags.build(FineTuneConfig, values),
     )
     settings = settings_of(config.conversion)
     insisted = {name: settings[name] for name in flags.typed(values, _RECORDS_FLAGS)}

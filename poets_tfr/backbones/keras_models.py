@@ -12,7 +12,13 @@ from poets_tfr.config import InputError
 _IMAGENET_STD = 0.229, 0.224, 0.225
 
 
-def build(spec: BackboneSpec, source: KerasSource, weights_path: str, published: bool) -> Any:
+def build(
+    spec: BackboneSpec,
+    source: KerasSource,
+    weights_path: str,
+    published: bool,
+    policy: str = 'float32',
+) -> Any:
     """A Keras model: float32 [n, size, size, 3] -> [n, feature_width], pooled.
 
     Args:
@@ -20,6 +26,7 @@ def build(spec: BackboneSpec, source: KerasSource, weights_path: str, published:
       source: the spec's.
       weights_path: a weights file of Keras's (.h5 or .weights.h5); '': seeded random weights.
       published: whether it is Keras's own ImageNet file.
+      policy: a name of Keras's dtype policies; weights are float32 in each of them.
 
     Raises:
       InputError: the weights are of another network, or the size does not suit it.
@@ -31,6 +38,7 @@ def build(spec: BackboneSpec, source: KerasSource, weights_path: str, published:
     if not weights_path:
         tf.keras.utils.set_random_seed(0)
     width = {} if source.alpha is None else {'alpha': source.alpha}
+    tf.keras.config.set_dtype_policy(policy)
     try:
         model = getattr(tf.keras.applications, source.application)(
             include_top=False, weights=None, pooling='avg', input_shape=(size, size, 3), **width
@@ -39,6 +47,8 @@ def build(spec: BackboneSpec, source: KerasSource, weights_path: str, published:
         raise InputError(
             f'--image_size={size} does not suit {spec.name}: {str(error).splitlines()[0]}'
         ) from None
+    finally:
+        tf.keras.config.set_dtype_policy('float32')
     if weights_path:
         _load_weights(model, weights_path)
         if published and source.application.startswith('EfficientNetB'):

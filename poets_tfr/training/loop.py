@@ -62,8 +62,9 @@ class Measurements:
     """What some consecutive steps gave.
 
     first_step: 0-based. accuracies, cross_entropies: float32 [steps], of each step's batch before
-    its update. head: after the last of them. state: from which the next step goes on. seconds: how
-    long they took; waited: how many of these went by until features were read from disk.
+    its update. head: after the last of them. state: from which the next step goes on (fine-
+    tuning keeps its own: None). seconds: how long they took; waited: how many of these went by
+    until features were read from disk.
     """
 
     first_step: int
@@ -71,7 +72,7 @@ class Measurements:
     cross_entropies: np.ndarray
     evaluations: list[Evaluation]
     head: Head
-    state: State
+    state: Any
     seconds: float = 0.0
     waited: float = 0.0
 

@@ -1,0 +1,421 @@
+"""Pictures -> a better network: its top layers are trained on, together with the head.
+
+    tuning = FineTuning(backbone_config, config, classes)  # raises when the layer does not exist
+    tuning.start_from(head)
+    with tuning.checkpoints(settings, checkpoint_config) as save_if_due:
+        for measured in tuning.train(pictures, distortions, head_config, first_step, save_if_due):
+            ...
+    backbone, head = tuning.best()
+
+Batch norms keep their statistics, and dropout is off: the network stays in inference mode, so that
+what is trained is what is exported. Adam, its learning rate rising linearly over the warm-up steps
+and then falling along a cosine (Loshchilov and Hutter 2017, 'SGDR'; warm-up: Goyal et al. 2017,
+'Accurate, large minibatch SGD').
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from poets_tfr import files
+from poets_tfr.backbones import frozen, keras_models
+from poets_tfr.backbones.frozen import Backbone
+from poets_tfr.config import (
+    BackboneConfig,
+    CheckpointConfig,
+    FineTuneConfig,
+    HeadConfig,
+    InputError,
+)
+from poets_tfr.feature_cache import DIGEST
+from poets_tfr.pictures import distort, pipeline
+from poets_tfr.pictures.distort import Distortions
+from poets_tfr.records.manifest import Manifest, check_digests, load_indexes
+from poets_tfr.records.reading import RecordReader
+from poets_tfr.training.checkpoints import Checkpoints
+from poets_tfr.training.head import Head
+from poets_tfr.training.loop import Evaluation, Measurements
+from poets_tfr.training.sampling import TRAIN_STREAM, Sampler
+
+log = logging.getLogger('poets_tfr')
+
+_FOLDER = 'fine_tune'  # below checkpoint_path
+_BFLOAT16_CAPABILITY = 8, 0  # the first NVIDIA GPUs that compute in bfloat16: Ampere
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """The pictures of one split, in the order of its records.
+
+    shards: paths. records: how many each holds. read: row -> its serialised record.
+    labels: int32 [n], 0-based. seeds: int64 [n], see `distort.picture_seeds`.
+    """
+
+    shards: list[str]
+    records: list[int]
+    read: Callable[[int], bytes]
+    labels: np.ndarray
+    seeds: np.ndarray
+
+    @classmethod
+    def of(cls, records_dir: str, manifest: Manifest, split: str) -> Pictures:
+        """Raises InputError: a shard or its index is missing or damaged."""
+        indexes = load_indexes(records_dir, manifest, split)
+        shards = [files.join(records_dir, index.shard) for index in indexes]
+        check_digests(zip(shards, (index.sha256 for index in indexes), strict=True))
+        entries = [entry for index in indexes for entry in index.entries if entry.is_record]
+        digests = np.array([bytes.fromhex(entry.encoded_sha256) for entry in entries], DIGEST)
+        return cls(
+            shards,
+            [index.records for index in indexes],
+            RecordReader.of(records_dir, indexes),
+            np.array([entry.label for entry in entries], np.int32),
+            distort.picture_seeds(digests),
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class FineTuning:
+    """A network and its head, trained together; under the tf.distribute strategy in whose scope it
+    is made.
+    """
+
+    def __init__(self, backbone: BackboneConfig, config: FineTuneConfig, classes: int):
+        """Builds the network.
+
+        Raises:
+          InputError: it has no layer `config.fine_tune_from`, or its weights cannot be had.
+        """
+        import tensorflow as tf
+
+        self._config, self._backbone_config = config, backbone
+        self._strategy = tf.distribute.get_strategy()
+        replicas = self._strategy.num_replicas_in_sync
+        if config.fine_tune_batch_size % replicas:
+            raise InputError(
+                f'--fine_tune_batch_size={config.fine_tune_batch_size} does not divide among '
+                f'{replicas} devices: give a multiple of {replicas}.'
+            )
+        self.precision = _precision(config)
+        with self._strategy.scope():
+            self.model, self._spec, self._source = frozen.build_keras(backbone, self.precision)
+            layers = layers_from(self.model, config.fine_tune_from)
+            self._head = tf.keras.layers.Dense(classes, dtype='float32', name='final_training_ops')
+            self._head.build([None, self._spec.feature_width])
+            self._trained = [
+                v for layer in (*layers, self._head) for v in layer.trainable_variables
+            ]
+            self._optimizer = tf.keras.optimizers.Adam(_schedule(config))
+            self._optimizer.build(self._trained)
+        self._variables = [variable.value for variable in self._trained]
+        with tf.device('CPU'):
+            self._best = [tf.Variable(tf.zeros_like(v), trainable=False) for v in self._variables]
+            # Of the last evaluation: after how many steps, accuracy, cross entropy. Of the best:
+            # accuracy, cross entropy, how many evaluations ago.
+            self._notes = tf.Variable([-1.0, 0.0, 0.0, 0.0, np.inf, 0.0], dtype=tf.float64)
+        self._score_step = tf.function(self._distributed_step, autograph=False)
+        self._score_batch = tf.function(self._evaluate_batch, autograph=False)
+        both = tf.TensorSpec([2], tf.float64)
+        self._note = tf.function(self._take_note, [both], autograph=False)
+
+    @property
+    def steps_done(self) -> int:
+        return int(self._optimizer.iterations)
+
+    def start_from(self, head: Head) -> None:
+        self._head.set_weights([np.asarray(head.weights), np.asarray(head.biases)])
+
+    @contextlib.contextmanager
+    def checkpoints(
+        self, settings: Mapping[str, Any], config: CheckpointConfig
+    ) -> Iterator[Callable[[], None]]:
+        """Yields what saves the state when it is time; a process told to stop saves it first.
+
+        Args:
+          settings: what the training is made of, besides its own flags.
+          config: where, how often, and whether to go on from what lies there.
+
+        Raises:
+          InputError: the checkpoint to resume from cannot be read, or is of another run.
+        """
+        directory = directory_of(config)
+        checkpoints = Checkpoints(
+            directory,
+            {**settings, **settings_of(self._config)},
+            config.save_checkpoints_secs,
+            trained=self._variables,
+            optimizer=[variable.value for variable in self._optimizer.variables],
+            best=self._best,
+            notes=self._notes,
+        )
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(checkpoints)
+            except InputError as error:
+                if config.resume:
+                    raise
+                log.warning('%s This run keeps no checkpoints of its fine-tuning.', error)
+                yield lambda: None
+                return
+            if config.resume and checkpoints.restore():
+                log.info('Resuming fine-tuning at step %d, from %s.', self.steps_done, directory)
+            yield checkpoints.save_if_due
+
+    def train(
+        self,
+        pictures: dict[str, Pictures],
+        distortions: Distortions,
+        head_config: HeadConfig,
+        first_step: int,
+        save_if_due: Callable[[], None],
+    ) -> Iterator[Measurements]:
+        """Trains from where it stands; yields at every evaluation.
+
+        Args:
+          pictures: 'train' and 'validation'.
+          distortions: what is done to the training pictures, anew in every step.
+          head_config: says how pictures are drawn, and the seed.
+          first_step: what the first step is called: the head's own come before it.
+          save_if_due: called after every step, see `checkpoints`.
+
+        Raises:
+          InputError: the cross entropy is no longer a number.
+        """
+        config = self._config
+        batches = self._batches(pictures['train'], distortions, head_config)
+        scores: list[Any] = []
+        while True:
+            done = self.steps_done
+            is_due = done % config.fine_tune_eval_interval == 0 or done == config.fine_tune_steps
+            if is_due and done != int(self._notes[0]):
+                self._note(self._evaluate(pictures['validation']))
+                if scores:
+                    yield self._measured(first_step + done, scores, len(pictures['validation']))
+                scores = []
+            if done == config.fine_tune_steps or self._is_out_of_patience():
+                return
+            scores.append(self._score_step(next(batches)).numpy())
+            if not np.isfinite(scores[-1]).all():
+                raise InputError(
+                    f'Step {first_step + done}: the cross entropy is not a finite number. The '
+                    'steps are too long: lower --fine_tune_learning_rate (it is '
+                    f'{config.fine_tune_learning_rate}).'
+                )
+            save_if_due()
+
+    def best(self) -> tuple[Backbone, Head]:
+        """The network, frozen, and the head, as they were at the evaluation that was best."""
+        for variable, value in zip(self._variables, self._best, strict=True):
+            variable.assign(value)
+        model = self.model
+        if self.precision != 'float32':
+            model, *_ = frozen.build_keras(self._backbone_config)
+            model.set_weights(self.model.get_weights())
+        digest = hashlib.sha256()
+        for value in model.get_weights():
+            digest.update(np.ascontiguousarray(value).tobytes())
+        backbone = frozen.freeze_model(model, self._spec, self._source, digest.hexdigest())
+        return backbone, self.head()
+
+    def head(self) -> Head:
+        """As it is now."""
+        import tensorflow as tf
+
+        return Head(*(tf.constant(value) for value in self._head.get_weights()))
+
+    def _batches(
+        self, pictures: Pictures, distortions: Distortions, head_config: HeadConfig
+    ) -> Iterator[Any]:
+        """(float32 [n, size, size, 3], int32 [n]) of each replica, step after step."""
+        import tensorflow as tf
+
+        size, first = self._config.fine_tune_batch_size, self.steps_done
+        replicas = self._strategy.num_replicas_in_sync
+        labels = tf.constant(pictures.labels)
+        classes = int(self._head.units)
+        sampler = Sampler.of(
+            pictures.labels, classes, size, head_config.sampling, head_config.seed, TRAIN_STREAM
+        )
+
+        def batches_of(context: Any) -> Any:
+            share = size // context.num_input_pipelines
+            begin = share * context.input_pipeline_id
+
+            def draw(step: Any) -> Any:
+                return sampler.draw(step)[begin : begin + share]
+
+            images = pipeline.distorted_steps(
+                pictures.read, draw, share, first, self._spec.preprocessing, distortions,
+                pictures.seeds,
+            )  # fmt: skip
+            steps = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
+            truth = steps.map(lambda step: tf.gather(labels, draw(step)))
+            batches = tf.data.Dataset.zip((images, truth))
+            if replicas == context.num_input_pipelines:
+                return batches
+            return batches.unbatch().batch(size // replicas, drop_remainder=True)
+
+        return iter(self._strategy.distribute_datasets_from_function(batches_of))
+
+    def logits(self, pictures: Any) -> Any:
+        """float32 [n, size, size, 3], normalised -> float32 [n, classes]."""
+        import tensorflow as tf
+
+        features = keras_models.features(self.model, self._source, pictures)
+        return self._head(tf.cast(features, tf.float32))
+
+    def _distributed_step(self, batch: Any) -> Any:
+        """float32 [2]: accuracy and mean cross entropy of the whole batch, before the update."""
+        import tensorflow as tf
+
+        parts = self._strategy.run(self._step, args=batch)
+        return tf.stack([self._strategy.reduce('SUM', part, axis=None) for part in parts])
+
+    def _step(self, pictures: Any, labels: Any) -> tuple[Any, Any]:
+        """One replica's share of a step's accuracy and cross entropy; the update is everybody's."""
+        import tensorflow as tf
+
+        batch_size = self._config.fine_tune_batch_size
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self._variables)
+            right, losses = _right_and_losses(self.logits(pictures), labels)
+            loss = tf.reduce_sum(losses) / batch_size
+        gradients = tape.gradient(loss, self._variables)
+        self._optimizer.apply(gradients, self._trained)
+        return tf.reduce_sum(right) / batch_size, loss
+
+    def _evaluate(self, pictures: Pictures) -> np.ndarray:
+        """float64 [2]: accuracy and mean cross entropy over a whole split, undistorted."""
+        import tensorflow as tf
+
+        batches = pipeline.one_pass(
+            pictures.shards, pictures.records, np.ones(len(pictures), bool),
+            self._spec.preprocessing, self._backbone_config.feature_batch_size,
+        )  # fmt: skip
+        labels = tf.constant(pictures.labels)
+        sums = np.sum([self._score_batch(*batch, labels) for batch in batches], axis=0)
+        return sums / len(pictures)
+
+    def _evaluate_batch(self, rows: Any, pictures: Any, labels: Any) -> Any:
+        """float64 [2]: how many are right, and the sum of cross entropies; without the padding."""
+        import tensorflow as tf
+
+        real = rows >= 0
+        scores = _right_and_losses(self.logits(pictures), tf.gather(labels, tf.maximum(rows, 0)))
+        return tf.stack([tf.reduce_sum(tf.cast(x, tf.float64)[real]) for x in scores])
+
+    def _take_note(self, scores: Any) -> None:
+        """Of `_evaluate`, in one piece: a process that is stopped has noted all or nothing."""
+        import tensorflow as tf
+
+        accuracy, cross_entropy = tf.unstack(scores)
+        _, _, _, best_accuracy, best_entropy, since = tf.unstack(self._notes)
+        lower = tf.logical_and(accuracy == best_accuracy, cross_entropy < best_entropy)
+        better = tf.logical_or(accuracy > best_accuracy, lower)
+
+        def keep() -> Any:
+            for best, variable in zip(self._best, self._variables, strict=True):
+                best.assign(variable)
+            return tf.stack([accuracy, cross_entropy, tf.zeros([], tf.float64)])
+
+        def go_on() -> Any:
+            return tf.stack([best_accuracy, best_entropy, since + 1.0])
+
+        noted = tf.cond(better, keep, go_on)
+        done = tf.cast(self._optimizer.iterations.value, tf.float64)
+        self._notes.assign(tf.concat([[done, accuracy, cross_entropy], noted], axis=0))
+
+    def _is_out_of_patience(self) -> bool:
+        patience = self._config.fine_tune_patience
+        return 0 < patience <= int(self._notes[5])
+
+    def _measured(self, end: int, scores: list[Any], pictures: int) -> Measurements:
+        """Of the steps that ended before step `end`, at which validation was noted."""
+        accuracies, cross_entropies = np.stack(scores).T
+        accuracy, cross_entropy = scores[-1].tolist()
+        _, unseen_accuracy, unseen_entropy = self._notes.numpy()[:3].tolist()
+        evaluation = Evaluation(
+            end - 1, accuracy, cross_entropy, unseen_accuracy, unseen_entropy, pictures
+        )
+        first = end - len(scores)
+        return Measurements(
+            first, accuracies, cross_entropies, [evaluation], self.head(), state=None
+        )
+
+
+def directory_of(config: CheckpointConfig) -> str:
+    return files.join(config.checkpoint_path, _FOLDER)
+
+
+def settings_of(config: FineTuneConfig) -> dict[str, Any]:
+    return {f'--{name}': value for name, value in dataclasses.asdict(config).items()}
+
+
+def layers_from(model: Any, name: str) -> list[Any]:
+    """The layers of a Keras model from one on, in its order; all of them for 'all'.
+
+    Raises:
+      InputError: there is no such layer; the message names those that are.
+    """
+    if name == 'all':
+        return list(model.layers)
+    names = [layer.name for layer in model.layers]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 3)
+        hint = f' (did you mean {" or ".join(near)}?)' if near else ''
+        with_weights = [layer.name for layer in model.layers if layer.trainable_variables]
+        raise InputError(
+            f'--fine_tune_from={name}: {model.name} has no such layer{hint}. The layers that can '
+            f'be trained, from the pictures up: {", ".join(with_weights)}; or all.'
+        )
+    layers = model.layers[names.index(name) :]
+    if not any(layer.trainable_variables for layer in layers):
+        raise InputError(
+            f'--fine_tune_from={name}: from there on {model.name} has nothing to train. Name a '
+            'layer below.'
+        )
+    return layers
+
+
+def _right_and_losses(logits: Any, labels: Any) -> tuple[Any, Any]:
+    """float32 [n] each: 1 where the highest logit is the label's; softmax cross entropy in nats."""
+    import tensorflow as tf
+
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    right = tf.equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
+    return tf.cast(right, tf.float32), losses
+
+
+def _schedule(config: FineTuneConfig) -> Any:
+    import tensorflow as tf
+
+    rate, warm_up = config.fine_tune_learning_rate, config.fine_tune_warmup_steps
+    falling = max(1, config.fine_tune_steps - warm_up)
+    if not warm_up:
+        return tf.keras.optimizers.schedules.CosineDecay(rate, falling)
+    return tf.keras.optimizers.schedules.CosineDecay(
+        0.0, falling, warmup_target=rate, warmup_steps=warm_up
+    )
+
+
+def _precision(config: FineTuneConfig) -> str:
+    """A name of Keras's dtype policies."""
+    import tensorflow as tf
+
+    if config.fine_tune_precision != 'auto':
+        is_mixed = config.fine_tune_precision == 'bfloat16'
+        return 'mixed_bfloat16' if is_mixed else 'float32'
+    gpus = tf.config.list_physical_devices('GPU')
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    able = [d.get('compute_capability', (0, 0)) >= _BFLOAT16_CAPABILITY for d in details]
+    return 'mixed_bfloat16' if able and all(able) else 'float32'
