@@ -3,7 +3,8 @@
 The flow, and the module that owns each step:
 
     image_dir/<class>/*   what you have
-      -> records.image_dir    scan, label names, train | validation | test
+      -> records.image_dir    scan (folders), label names, train | validation | test (splits)
+      -> records.codecs       any picture file -> upright JPEG or PNG (headers: told undecoded)
       -> records.writing      sharded TFRecords (records.shards), manifest.json (records_dir)
       -> pictures.pipeline    parallel read, decode, pictures.preprocess (pictures.distort for
                               training), static batches

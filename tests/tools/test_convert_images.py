@@ -170,13 +170,13 @@ def test_a_signal_stops_it_soon_and_the_next_run_goes_on(
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     staging = tmp_path / '.unfinished'
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 100
     while not list(staging.glob('*.index.jsonl')) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(number)
     sent = time.monotonic()
     out, err = process.communicate(timeout=30)
-    assert time.monotonic() - sent < 1
+    assert time.monotonic() - sent < 2, 'a second, and one more for a busy machine'
     assert process.returncode == status, err
     assert 'Traceback' not in err
     assert 'stopped after' in out
