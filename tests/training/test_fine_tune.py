@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import signal
 import subprocess
@@ -59,17 +60,27 @@ def patchwork(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Manifest]:
 
 
 def tuned(
-    records: tuple[str, Manifest], directory: Path, config: FineTuneConfig
+    records: tuple[str, Manifest],
+    directory: Path,
+    config: FineTuneConfig,
+    resume: bool = False,
+    stop_after: int = 0,
 ) -> tuple[FineTuning, list[Measurements]]:
+    """stop_after: how many steps, to end then as a process does that is told to."""
     records_dir, manifest = records
     tuning = FineTuning(TINY, config, len(manifest.labels))
     tuning.start_from(heads.init(256, len(manifest.labels), seed=0))
     pictures = {name: Pictures.of(records_dir, manifest, name) for name in ('train', 'validation')}
     distortions = Distortions(DistortionConfig(), seed=0)
-    kept = CheckpointConfig(checkpoint_path=str(directory))
+    kept = CheckpointConfig(checkpoint_path=str(directory), resume=resume)
     with tuning.checkpoints({}, kept) as save_if_due:
-        measured = list(tuning.train(pictures, distortions, HeadConfig(), 100, save_if_due))
-    return tuning, measured
+
+        def after_a_step() -> None:
+            save_if_due()
+            if tuning.steps_done == stop_after:
+                raise SystemExit(143)
+
+        return tuning, list(tuning.train(pictures, distortions, HeadConfig(), 100, after_a_step))
 
 
 def test_it_overfits_a_tiny_set(patchwork: tuple[str, Manifest], tmp_path: Path) -> None:
@@ -119,6 +130,28 @@ def test_what_is_trained_and_what_is_exported(
     again, _ = tuning.best()
     assert again.digest == backbone.digest
     assert backbone.cache_key != frozen.load(TINY).cache_key
+
+
+def test_stopped_between_two_evaluations_it_goes_on_to_the_same_bits(
+    patchwork: tuple[str, Manifest], tmp_path: Path
+) -> None:
+    """All that the next step depends on is in the checkpoint, the place in the data too."""
+    config = FineTuneConfig(
+        fine_tune_from='conv_dw_9', fine_tune_steps=8, fine_tune_learning_rate=1e-3,
+        fine_tune_warmup_steps=2, fine_tune_batch_size=8, fine_tune_eval_interval=3,
+    )  # fmt: skip
+    undisturbed, _ = tuned(patchwork, tmp_path / 'undisturbed', config)
+    with pytest.raises(SystemExit):
+        tuned(patchwork, tmp_path / 'stopped', config, stop_after=4)
+    resumed, measured = tuned(patchwork, tmp_path / 'stopped', config, resume=True)
+    assert [one.first_step for one in measured] == [104, 106]
+    values = zip(resumed.model.get_weights(), undisturbed.model.get_weights(), strict=True)
+    assert all(np.array_equal(one, other) for one, other in values)
+    for one, other in zip(resumed.best()[1], undisturbed.best()[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+    longer = dataclasses.replace(config, fine_tune_steps=9)
+    with pytest.raises(InputError, match='--fine_tune_steps 8 there, 9 here'):
+        tuned(patchwork, tmp_path / 'stopped', longer, resume=True)
 
 
 def test_a_layer_that_does_not_exist_lists_those_that_do() -> None:
