@@ -27,9 +27,13 @@ TRAIN_FLAGS = $(call flag,how_many_training_steps,STEPS) $(call flag,architectur
 
 RUN := $(VENV)/bin/python
 
+# What make accuracy compares.
+SETTINGS ?= default,configs/best_head.flags
+export SETTINGS
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo convert train tensorboard label serve flowers bench test test-slow test-newest \
-	lint types check docker clean
+.PHONY: help setup demo convert train tensorboard label serve flowers bench accuracy test \
+	test-slow test-newest lint types check docker clean
 # Targets share an environment and the machine's memory.
 .NOTPARALLEL:
 
@@ -94,6 +98,11 @@ flowers: setup ## the tutorial: fetch flower_photos and the ImageNet weights, tr
 
 bench: setup ## measure every stage beside its peers (BENCH_IMAGES, BENCH_MODELS: real ones)
 	$(RUN) tools/bench.py --json=build/bench/rows.json $(FLAGS)
+
+accuracy: setup ## default and best head over ten splits of IMAGE_DIR (SETTINGS: flagfiles)
+	$(call need,IMAGE_DIR,~/flower_photos)
+	$(RUN) tools/compare_settings.py $(call flag,image_dir,IMAGE_DIR) \
+		$(call flag,architecture,ARCHITECTURE) --settings="$$SETTINGS" $(FLAGS)
 
 test: setup ## the tests, under 10 minutes
 	$(RUN) -m pytest -m "not slow" $(FLAGS)

@@ -242,6 +242,8 @@ class HeadConfig:
     class_weights: ClassWeights = 'none'
     standardize_features: bool = False
     early_stopping_patience: int = 0
+    head_search: HeadSearch = 'none'
+    warm_start: str = ''
 
     def __post_init__(self) -> None:
         steps = self.how_many_training_steps
@@ -262,6 +264,7 @@ class HeadConfig:
         _require_one_of(self, 'class_weights', get_args(ClassWeights))
         patience = self.early_stopping_patience
         _require(self, 'early_stopping_patience', '0 (never) or more', patience >= 0)
+        _require_one_of(self, 'head_search', get_args(HeadSearch))
         self._check_lbfgs()
         self._check_class_weights()
 
@@ -410,11 +413,24 @@ class RetrainConfig:
                 f'--fine_tune_from={self.fine_tune.fine_tune_from} goes with a network that Keras '
                 f'builds: {INCEPTION_V3}, or a model of keras.applications (MobileNet, say).'
             )
-        whole = self.head.optimizer == 'lbfgs' or self.head.train_batch_size == -1
-        if self.distortions.are_on and self.distortions.augment_copies == 0 and whole:
-            flag = (
-                '--optimizer=lbfgs' if self.head.optimizer == 'lbfgs' else '--train_batch_size=-1'
+        if self._takes_lbfgs and self.backbone.features_in_memory == 'off':
+            raise InputError(
+                '--features_in_memory=off reads the few features of each step, and lbfgs, which '
+                '--head_search tries too, takes all of them in every step: choose another.'
             )
+        self._check_live_distortions()
+
+    @property
+    def _takes_lbfgs(self) -> bool:
+        return self.head.optimizer == 'lbfgs' or self.head.head_search == 'auto'
+
+    def _check_live_distortions(self) -> None:
+        whole = self._takes_lbfgs or self.head.train_batch_size == -1
+        if self.distortions.are_on and self.distortions.augment_copies == 0 and whole:
+            flag = '--train_batch_size=-1'
+            if self._takes_lbfgs:
+                lbfgs = self.head.optimizer == 'lbfgs'
+                flag = '--optimizer=lbfgs' if lbfgs else '--head_search=auto'
             raise InputError(
                 f'--augment_copies=0 distorts the pictures of every step anew, and {flag} makes '
                 'every step take all of them: keep copies (--augment_copies=8), or take batches.'

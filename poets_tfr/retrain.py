@@ -20,6 +20,7 @@ from poets_tfr import (
     live_features,
     progress,
     self_test,
+    warm_start,
 )
 from poets_tfr.backbones import frozen
 from poets_tfr.backbones.frozen import Backbone
@@ -43,7 +44,7 @@ from poets_tfr.reporting.evidence import Run
 from poets_tfr.reporting.profiling import Profile
 from poets_tfr.reporting.summaries import Summaries
 from poets_tfr.self_test import SelfTest
-from poets_tfr.training import head_checkpoints
+from poets_tfr.training import head_checkpoints, search
 from poets_tfr.training.early_stopping import Best
 from poets_tfr.training.evaluation import Predictions, predict
 from poets_tfr.training.fine_tune import FineTuning, Pictures
@@ -79,6 +80,7 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
     timings: dict[str, float] = {}
     with timed(timings, 'conversion'):
         manifest = _records(config.conversion, listing, cluster)
+    _check_validation(config.head, manifest)
     with timed(timings, 'backbone'):
         backbone = frozen.load(config.backbone)
         graph = _trial_export(backbone, manifest, config.output)
@@ -94,6 +96,7 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
         backbone.cache_key,
     )
     head_checkpoints.check(made_of, config.checkpoint)
+    start = _warm_start(config.head, backbone, manifest.labels)
     with Summaries(config.output.summaries_dir, config.checkpoint.resume) as summaries:
         summaries.describe(config, manifest, versions(), graph.graph_def)
         with timed(timings, 'features'):
@@ -105,7 +108,7 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
                     config, manifest, backbone, splits['train'], cluster, summaries
                 ) as train,
             ):
-                head = _train(config, {**splits, 'train': train}, graph, summaries, made_of)
+                head = _train(config, {**splits, 'train': train}, graph, summaries, made_of, start)
             if tuning:
                 with timed(timings, 'fine_tuning'):
                     alone = _Trained(backbone, head, splits)
@@ -143,6 +146,8 @@ def _check_inputs(
         files.check_writable_dir(config.checkpoint.checkpoint_path, 'checkpoint_path')
     files.check_writable_dir(config.output.bottleneck_dir, 'bottleneck_dir')
     frozen.check_available(config.backbone)
+    if config.head.warm_start and not files.exists(config.head.warm_start):
+        raise InputError(f'--warm_start: {config.head.warm_start} not found.')
     if is_chief:
         flagfile.save(config, insisted)
     return listing
@@ -275,14 +280,19 @@ def _train(
     graph: FrozenGraph,
     summaries: Summaries,
     made_of: Mapping[str, Any],
+    start: Head | None,
 ) -> Head:
     frequency = config.output.intermediate_store_frequency
     train = splits['train']
     summaries.sample(train.features[np.arange(min(len(train), _SAMPLE))])
-    training = Training(splits, len(graph.description.labels), config.head)
+    classes, settings = len(graph.description.labels), config.head
+    if settings.head_search == 'auto':
+        with progress.stage('Head search'):
+            settings = search.best(splits, classes, settings, start)
+    training = Training(splits, classes, settings)
     with (
         progress.stage(f'Training {config.head.how_many_training_steps} steps'),
-        HeadCheckpoints(training, training.start(), made_of, config.checkpoint) as checkpoints,
+        HeadCheckpoints(training, training.start(start), made_of, config.checkpoint) as checkpoints,
         Profile(config.output.summaries_dir, config.output.profiled) as profile,
     ):
         profile.before(int(checkpoints.state.step))
@@ -295,7 +305,7 @@ def _train(
             checkpoints.keep(measured.state)
             profile.before(int(measured.state.step))
     state = checkpoints.state
-    _log_end(state, config.head)
+    _log_end(state, settings)
     return training.trained(state)
 
 
@@ -367,6 +377,23 @@ def _better(alone: _Trained, tuned: _Trained) -> _Trained:
     kept = 'the fine-tuned network' if is_better else 'the head alone'
     log.info('By validation, %s is kept.', kept)
     return tuned if is_better else alone
+
+
+def _check_validation(config: HeadConfig, manifest: Manifest) -> None:
+    """What is chosen by the validation split needs one."""
+    asked = {
+        '--head_search': config.head_search == 'auto',
+        '--early_stopping_patience': config.early_stopping_patience > 0,
+    }
+    for flag, is_on in asked.items():
+        if is_on and not manifest.splits['validation'].pictures:
+            raise InputError(f'{flag} chooses by validation pictures, and there are none.')
+
+
+def _warm_start(config: HeadConfig, backbone: Backbone, labels: list[str]) -> Head | None:
+    if not config.warm_start:
+        return None
+    return warm_start.load(config.warm_start, backbone, labels).start(labels, config.seed)
 
 
 def _log_end(state: State, config: HeadConfig) -> None:

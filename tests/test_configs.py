@@ -12,12 +12,12 @@ CONFIGS = sorted((ROOT / 'configs').glob('*.flags'))
 
 def flags_of(config: Path) -> dict[str, str]:
     lines = [line for line in config.read_text().splitlines() if line.startswith('--')]
-    return dict(line.removeprefix('--').split('=', 1) for line in lines)
+    return {name: value for name, _, value in (x.removeprefix('--').partition('=') for x in lines)}
 
 
 def test_there_is_one_for_each_way_of_the_tutorial() -> None:
     assert {path.stem for path in CONFIGS} == {
-        'demo', 'flowers', 'two_flowers', 'fine_tune_gpu', 'best_head_distorted'
+        'demo', 'flowers', 'two_flowers', 'fine_tune_gpu', 'best_head', 'best_head_distorted'
     }  # fmt: skip
     two = flags_of(ROOT / 'configs/two_flowers.flags')
     assert two['classes'] == 'daisy,roses'

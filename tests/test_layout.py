@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / 'poets_tfr'
 WINGS = (
     'distribution', 'records', 'pictures', 'backbones', 'feature_cache', 'features',
     'live_features', 'training', 'reporting', 'export', 'label', 'evaluate', 'self_test',
+    'warm_start',
     'flagfile', 'retrain',
 )  # fmt: skip
 EVERYWHERE = ('config', 'files', 'progress', 'downloads', 'poets_tfr')

@@ -159,6 +159,14 @@ _HEAD = {
         'Stop after so many evaluations without a better one on the whole validation set, and keep '
         'the best head; 0: never.'
     ),
+    'head_search': (
+        'auto: try a small grid of settings beside those given, and take the best by validation '
+        'accuracy; seconds, on computed features.'
+    ),
+    'warm_start': (
+        'A graph that this program wrote, or a --checkpoint_path: classes of the same names start '
+        'from its weights.'
+    ),
 }
 _CHECKPOINT = {
     'checkpoint_path': 'A folder where training keeps its state, so that --resume can go on.',

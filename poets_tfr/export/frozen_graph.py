@@ -62,6 +62,14 @@ class FrozenGraph:
         files.write_bytes(path, serialized(self.with_head(weights, biases)))
 
 
+def head_of(graph_def: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(weights float32 [feature_width, classes], biases [classes]) of a graph of ours."""
+    import tensorflow as tf
+
+    tensors = {node.name: node.attr['value'].tensor for node in graph_def.node}
+    return tf.make_ndarray(tensors[_WEIGHTS_NODE]), tf.make_ndarray(tensors[_BIASES_NODE])
+
+
 def serialized(graph_def: Any) -> bytes:
     return graph_def.SerializeToString(deterministic=True)
 

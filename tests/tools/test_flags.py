@@ -85,6 +85,8 @@ OURS = {
     'class_weights': ('string enum', 'none'),
     'standardize_features': ('bool', False),
     'early_stopping_patience': ('int', 0),
+    'head_search': ('string enum', 'none'),
+    'warm_start': ('string', ''),
     'save_checkpoints_secs': ('float', 10.0),
     'resume': ('bool', False),
     'projector_pictures': ('int', 1000),
