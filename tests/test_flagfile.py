@@ -14,7 +14,8 @@ from poets_tfr import flagfile
 from poets_tfr.tools import retrain
 
 WORDS = {
-    'dataset_name', 'split_prefix', 'architecture', 'final_tensor_name', 'duplicates',
+    'architecture', 'dataset_name', 'duplicates', 'final_tensor_name', 'profile_steps',
+    'split_prefix',
 }  # fmt: skip
 
 
