@@ -44,7 +44,7 @@ def test_it_chooses_the_best_by_validation_and_says_so(caplog: pytest.LogCapture
     assert chosen in candidates
     scores = [validation_scores(candidate) for candidate in candidates]
     assert validation_scores(chosen) == max(scores)
-    said = [record.getMessage() for record in caplog.records]
+    said = [record.getMessage() for record in caplog.records if record.name == 'poets_tfr']
     assert len(said) == len(candidates) + 1
     assert said[-1].startswith('Head search: chosen: ')
     for sentence, (accuracy, _) in zip(said, scores, strict=False):
