@@ -15,7 +15,7 @@ from poets_tfr.tools import retrain
 
 WORDS = {
     'architecture', 'dataset_name', 'duplicates', 'final_tensor_name', 'profile_steps',
-    'split_prefix',
+    'split_prefix', 'fine_tune_from',
 }  # fmt: skip
 
 
