@@ -74,14 +74,14 @@ def peak_mb() -> float:
 
 def table(rows: list[Row]) -> str:
     lines = [
-        f'{"row":28} {"rate":>12} {"unit":13} {"peer":34} {"its rate":>12} {"ratio":>8} '
+        f'{"row":38} {"rate":>12} {"unit":13} {"peer":34} {"its rate":>12} {"ratio":>8} '
         f'{"goal":>6} {"peak MB":>8}'
     ]
     for row in rows:
         goal = '' if row.goal is None else f'{row.goal:g}'
         met = ' ' if row.goal is None or row.ratio >= row.goal else '!'
         lines.append(
-            f'{row.row:28} {row.rate:12,.1f} {row.unit:13} {row.peer:34} {row.peer_rate:12,.1f} '
+            f'{row.row:38} {row.rate:12,.1f} {row.unit:13} {row.peer:34} {row.peer_rate:12,.1f} '
             f'{row.ratio:7.2f}{met} {goal:>6} {row.peak_mb:8,.0f}'
         )
     return '\n'.join(lines)
