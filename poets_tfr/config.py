@@ -30,6 +30,7 @@ ClassWeights = Literal['none', 'auto']
 HeadSearch = Literal['none', 'auto']
 Distribution = Literal['auto', 'off', 'mirrored', 'multi_worker']
 
+KERAS_SUFFIX = '.keras'  # Keras takes no other
 MAX_PIXELS = 178_956_970  # Pillow's limit against decompression bombs
 
 MOBILENET = re.compile(r'mobilenet_(1\.0|0\.75|0\.50|0\.25)_(224|192|160|128)(_quantized)?')
@@ -344,6 +345,7 @@ class OutputConfig:
     saved_model_dir: str = ''
     tflite_output: str = ''
     tflite_quantization: TfliteQuantization = 'float32'
+    keras_output: str = ''
     self_test_pictures: int = 32
     summaries_dir: str = '/tmp/retrain_logs'
     intermediate_output_graphs_dir: str = '/tmp/intermediate_graph/'
@@ -357,6 +359,8 @@ class OutputConfig:
         for field in 'bottleneck_dir', 'output_graph', 'output_labels', 'summaries_dir':
             _require(self, field, 'a path', bool(getattr(self, field)))
         _require_one_of(self, 'tflite_quantization', get_args(TfliteQuantization))
+        named = not self.keras_output or self.keras_output.endswith(KERAS_SUFFIX)
+        _require(self, 'keras_output', f'a file whose name ends in {KERAS_SUFFIX}', named)
         pictures = self.self_test_pictures
         _require(self, 'self_test_pictures', '0 (no self-test) or more', pictures >= 0)
         frequency = self.intermediate_store_frequency
@@ -417,6 +421,16 @@ class RetrainConfig:
             raise InputError(
                 '--features_in_memory=off reads the few features of each step, and lbfgs, which '
                 '--head_search tries too, takes all of them in every step: choose another.'
+            )
+        if self.output.keras_output and not self.backbone.is_keras:
+            raise InputError(
+                f'--keras_output={self.output.keras_output}: Keras did not build this network. It '
+                f'goes with --architecture={INCEPTION_V3} and the models of keras.applications.'
+            )
+        if self.output.keras_output and self.fine_tune.is_on:
+            raise InputError(
+                f'--keras_output={self.output.keras_output} excludes --fine_tune_from: take '
+                '--saved_model_dir or --tflite_output.'
             )
         self._check_live_distortions()
 

@@ -23,8 +23,16 @@ from poets_tfr import (
     warm_start,
 )
 from poets_tfr.backbones import frozen
+from poets_tfr.backbones.catalog import KerasSource
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.config import ConversionConfig, HeadConfig, InputError, OutputConfig, RetrainConfig
+from poets_tfr.config import (
+    BackboneConfig,
+    ConversionConfig,
+    HeadConfig,
+    InputError,
+    OutputConfig,
+    RetrainConfig,
+)
 from poets_tfr.distribution import Cluster
 from poets_tfr.export import frozen_graph
 from poets_tfr.export.frozen_graph import FrozenGraph
@@ -120,7 +128,8 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
             predictions = _evaluate(config, splits, head, manifest)
             with timed(timings, 'export'):
                 calibration = functools.partial(_calibration, config, manifest)
-                exports = write_exports(config.output, backbone, graph, head, calibration)
+                network = functools.partial(_keras_network, config.backbone)
+                exports = write_exports(config.output, backbone, graph, head, calibration, network)
             with timed(timings, 'self-test'):
                 verdicts = _self_test(test, config, exports, splits, head) if test else None
         with timed(timings, 'reporting'):
@@ -484,3 +493,8 @@ def _calibration(config: RetrainConfig, manifest: Manifest) -> list[bytes]:
     ]
     chosen = paths[:: -(-len(paths) // CALIBRATION_PICTURES)]
     return list(read_pictures(records_dir, manifest, 'train', chosen).values())
+
+
+def _keras_network(config: BackboneConfig) -> tuple[Any, KerasSource]:
+    model, _, source = frozen.build_keras(config)
+    return model, source

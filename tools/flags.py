@@ -205,6 +205,10 @@ _OUTPUT = {
         'How the TensorFlow Lite model computes: float32, float16 weights (half the size) or int8 '
         '(a quarter; calibrated on training pictures).'
     ),
+    'keras_output': (
+        'Where to save the model as a .keras file too, for networks that Keras built; by default '
+        'nowhere.'
+    ),
     'self_test_pictures': (
         'How many test pictures a fresh process labels with every export, to prove that each '
         'scores as the trained model does; 0: none.'

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from poets_tfr import files
-from poets_tfr.config import InputError
-from poets_tfr.export import frozen_graph, saved_model, tflite
+from poets_tfr.config import KERAS_SUFFIX, InputError
+from poets_tfr.export import frozen_graph, keras_model, saved_model, tflite
 from poets_tfr.export.description import Description
 from poets_tfr.export.foreign_graph import Feeding, ForeignGraph
 from poets_tfr.pictures import preprocess
@@ -50,6 +50,8 @@ def open_export(path: str, feeding: Feeding | None = None) -> OpenExport:
         raise InputError(f'--graph: {path} not found. tools/retrain.py writes it.')
     if os.path.isdir(path):
         scores, description = saved_model.load(path)
+    elif path.endswith(KERAS_SUFFIX):
+        scores, description = keras_model.load(path)
     elif tflite.is_tflite(content := files.read_bytes(path)):
         scores, description = tflite.load(content, path)
     else:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from poets_tfr import files
+from poets_tfr.backbones.catalog import KerasSource
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import OutputConfig
-from poets_tfr.export import saved_model, tflite
+from poets_tfr.export import keras_model, saved_model, tflite
 from poets_tfr.export.frozen_graph import FrozenGraph
 from poets_tfr.training.head import Head
 
@@ -44,8 +45,9 @@ def check_outputs(output: OutputConfig) -> None:
     files.check_writable(output.output_labels, 'output_labels')
     if output.saved_model_dir:
         saved_model.check_dir(output.saved_model_dir)
-    if output.tflite_output:
-        files.check_writable(output.tflite_output, 'tflite_output')
+    for flag in 'tflite_output', 'keras_output':
+        if path := getattr(output, flag):
+            files.check_writable(path, flag)
 
 
 def write_exports(
@@ -54,6 +56,7 @@ def write_exports(
     graph: FrozenGraph,
     head: Head,
     calibration: Callable[[], Sequence[bytes]],
+    keras_network: Callable[[], tuple[Any, KerasSource]],
 ) -> list[Export]:
     """Writes what `output` names; each file or folder appears whole or not at all.
 
@@ -62,6 +65,7 @@ def write_exports(
       backbone, head: the trained model.
       graph: of the same backbone; it knows the labels.
       calibration: gives training pictures as records hold them, for int8.
+      keras_network: gives the backbone as a Keras model, and where it is from, for .keras.
     """
     description = graph.description
     log.info('Converted 2 variables to const ops.')
@@ -87,6 +91,11 @@ def write_exports(
         log.info('TensorFlow Lite model (%s): %s', quantization, output.tflite_output)
         limits = {'float32': exact, 'float16': _FLOAT16, 'int8': _INT8}[quantization]
         exports.append(dataclasses.replace(limits, flag='tflite_output', path=output.tflite_output))
+    if output.keras_output:
+        model, source = keras_network()
+        keras_model.save(output.keras_output, model, source, head, description)
+        log.info('Keras model: %s', output.keras_output)
+        exports.append(dataclasses.replace(exact, flag='keras_output', path=output.keras_output))
     return exports
 
 

@@ -92,6 +92,7 @@ OURS = {
     'projector_pictures': ('int', 1000),
     'profile_steps': ('string', ''),
     'distribution': ('string enum', 'auto'),
+    'keras_output': ('string', ''),
     'self_test_pictures': ('int', 32),
     'tflite_output': ('string', ''),
     'tflite_quantization': ('string enum', 'float32'),

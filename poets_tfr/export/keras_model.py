@@ -1,0 +1,94 @@
+"""The trained model as one Keras model, for those whose network Keras built.
+
+Input:  image, float32 [n, size, size, 3], RGB pixels of 0..255; normalised inside, resized before.
+Output: float32 [n, classes]: softmax scores.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from poets_tfr import files
+from poets_tfr.backbones.catalog import KerasSource
+from poets_tfr.config import KERAS_SUFFIX, InputError
+from poets_tfr.export import description as descriptions
+from poets_tfr.export.description import Description
+from poets_tfr.export.tflite_metadata import LABELS_FILE
+from poets_tfr.pictures import preprocess
+from poets_tfr.pictures.preprocess import PerChannel, Preprocessing
+from poets_tfr.training.head import Head
+
+
+def save(path: str, model: Any, source: KerasSource, head: Head, description: Description) -> None:
+    """Writes a .keras file that Keras alone loads; atomic.
+
+    Args:
+      path: of the file.
+      model: the network, float32 [n, size, size, 3], normalised -> features.
+      source: where it is from; it may want blue before green before red.
+      head, description: the rest of the trained model.
+    """
+    whole = _whole(model, source, head, description)
+    with tempfile.TemporaryDirectory() as work:
+        file = os.path.join(work, f'model{KERAS_SUFFIX}')
+        whole.save(file)
+        content = files.read_bytes(file)
+    buffer = io.BytesIO(content)
+    with zipfile.ZipFile(buffer, 'a') as archive:
+        archive.writestr(LABELS_FILE, description.labels_txt())
+        archive.writestr(descriptions.FILE, description.to_json())
+    files.write_bytes(path, buffer.getvalue())
+
+
+def load(path: str) -> tuple[Callable[[Sequence[bytes]], np.ndarray], Description]:
+    """(encoded pictures -> float32 [n, classes], description). Raises InputError."""
+    import tensorflow as tf
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            description = Description.from_json(archive.read(descriptions.FILE), path)
+        model = tf.keras.models.load_model(path, compile=False)
+    except KeyError:
+        raise InputError(
+            f'--graph: {path} was not written by this program: it has no {descriptions.FILE}.'
+        ) from None
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f'--graph: {path} does not load: {reason}') from None
+    as_pixels = Preprocessing(description.preprocessing.size, 0, 1)
+
+    def score(encoded: Any) -> Any:
+        return model(preprocess.batch_from_encoded(encoded, as_pixels), training=False)
+
+    compiled = tf.function(score, [tf.TensorSpec([None], tf.string)], autograph=False)
+    return lambda encoded: compiled(tf.constant(list(encoded))).numpy(), description
+
+
+def _whole(model: Any, source: KerasSource, head: Head, description: Description) -> Any:
+    import keras
+
+    wants = description.preprocessing
+    pixels = keras.Input((wants.size, wants.size, 3), name='image')
+    scale, offset = _scale_and_offset(wants.mean, wants.std)
+    pictures = keras.layers.Rescaling(scale, offset, name='normalise')(pixels)
+    if source.reads_bgr:
+        pictures = keras.ops.flip(pictures, axis=-1)
+    features = model(pictures, training=False)
+    classes = len(description.labels)
+    dense = keras.layers.Dense(classes, activation='softmax', name='final_result')
+    whole = keras.Model(pixels, dense(features), name='poets_tfr')
+    dense.set_weights([np.asarray(head.weights), np.asarray(head.biases)])
+    return whole
+
+
+def _scale_and_offset(mean: PerChannel, std: PerChannel) -> tuple[Any, Any]:
+    """(x - mean) / std as x * scale + offset: numbers, or lists of three."""
+    scale = 1.0 / np.asarray(std, np.float64)
+    return scale.tolist(), (-np.asarray(mean, np.float64) * scale).tolist()
