@@ -337,11 +337,10 @@ def _fine_tuning(config: RetrainConfig, manifest: Manifest, cluster: Cluster) ->
         )
     if cluster.workers > 1:
         raise InputError(
-            '--fine_tune_from trains on the devices of one machine: --distribution=mirrored, or '
-            'fine-tune on one worker after the others have made the features.'
+            '--fine_tune_from trains on one device of one machine: first let the workers make the '
+            'features, then fine-tune with --distribution=off and the same --bottleneck_dir.'
         )
-    with cluster.strategy.scope() if cluster.strategy else contextlib.nullcontext():
-        return FineTuning(config.backbone, config.fine_tune, len(manifest.labels))
+    return FineTuning(config.backbone, config.fine_tune, len(manifest.labels))
 
 
 def _fine_tune(

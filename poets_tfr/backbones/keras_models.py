@@ -34,7 +34,8 @@ def build(
     import tensorflow as tf
 
     size = spec.preprocessing.size
-    tf.keras.backend.clear_session()  # so that layer names, and the graph's bytes, repeat
+    if not tf.distribute.has_strategy():  # whose scope would not end well
+        tf.keras.backend.clear_session()  # so that layer names, and the graph's bytes, repeat
     if not weights_path:
         tf.keras.utils.set_random_seed(0)
     width = {} if source.alpha is None else {'alpha': source.alpha}

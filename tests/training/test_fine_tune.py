@@ -224,7 +224,6 @@ def test_through_the_command_line(colours_dir: Path, tmp_path: Path) -> None:
     assert tested == (tuned_ if kept[1] == 'fine-tuned network' else alone)
     labeller = Labeller(str(run.places.graph), str(run.places.labels))
     assert labeller.labels == colours.LABELS
-    assert 'is of another run' in run.call('--resume', '--fine_tune_batch_size=7').err
 
 
 @pytest.mark.parametrize(
