@@ -86,7 +86,7 @@ def _accuracies(
     run_dir = files.join(split_dir, os.path.splitext(os.path.basename(setting))[0])
     flagfile = [] if setting == DEFAULT else [f'--flagfile={setting}']
     status = retrain.main([
-        'retrain.py', *flagfile, *further, '--logging_verbosity=ERROR',
+        'retrain.py', *flagfile, '--self_test_pictures=0', *further, '--logging_verbosity=ERROR',
         f'--image_dir={values.image_dir}', f'--split_prefix={prefix}',
         f'--records_dir={split_dir}/records', f'--bottleneck_dir={values.work_dir}/bottlenecks',
         f'--summaries_dir={run_dir}/logs', f'--checkpoint_path={run_dir}/checkpoint',
