@@ -32,7 +32,7 @@ SETTINGS ?= default,configs/best_head.flags
 export SETTINGS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo convert train tensorboard label serve flowers bench accuracy test \
+.PHONY: help setup demo convert train tensorboard screenshot label serve flowers bench accuracy test \
 	test-slow test-newest lint types check docker clean
 # Targets share an environment and the machine's memory.
 .NOTPARALLEL:
@@ -83,7 +83,12 @@ train: setup ## IMAGE_DIR (or RECORDS_DIR) -> a classifier, all stages
 tensorboard: setup ## watch the training: serves SUMMARIES_DIR (default /tmp/retrain_logs)
 	@test -d "$${SUMMARIES_DIR:-/tmp/retrain_logs}" || { \
 		echo "$${SUMMARIES_DIR:-/tmp/retrain_logs} is not there yet: run make train first" >&2; exit 1; }
+	@echo 'Accuracy and cross entropy, train and validation in one chart: http://localhost:6006/#custom_scalars'
 	TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m tensorboard.main --logdir "$${SUMMARIES_DIR:-/tmp/retrain_logs}" $(FLAGS)
+
+# Needs Debian's packages chromium and chromium-driver.
+screenshot: demo ## the README's pictures, from the demo: docs/images
+	$(RUN) tests/screenshot.py build/demo/retrain_logs docs/images
 
 label: setup ## label PICTURE with the classifier of the last make train
 	$(call need,PICTURE,my.jpg)

@@ -92,6 +92,25 @@ def test_they_can_be_watched_while_they_grow(tmp_path: Path) -> None:
         assert len(scalars(tmp_path / 'train', 'accuracy_1')) == 7
 
 
+def test_a_resumed_run_appends_and_supersedes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on from step 20, though the run that was killed had come to 29."""
+    clock = iter(range(1000, 9000))
+    monkeypatch.setattr(time, 'time', lambda: float(next(clock)))
+    with Summaries(str(tmp_path)) as written:
+        written.add(measured(0, 30))
+    with Summaries(str(tmp_path), resume=True) as written:
+        written.add(measured(20, 20))
+    assert len(written_files(tmp_path)) == 2 * len(RUNS)
+    assert list(scalars(tmp_path / 'train', 'accuracy_1')) == list(range(40))
+    events = [event.step for event in read(tmp_path / 'train').Scalars('accuracy_1')]
+    assert events == list(range(40)), 'each step once, in order'
+    with Summaries(str(tmp_path)) as written:
+        written.add(measured(0, 4))
+    assert len(written_files(tmp_path)) == len(RUNS), 'a fresh run replaces both'
+
+
 def test_without_validation(tmp_path: Path) -> None:
     with Summaries(str(tmp_path)) as written:
         written.add(measured(0, 7, validated=False))
