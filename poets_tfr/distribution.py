@@ -17,7 +17,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -138,6 +138,24 @@ class Cluster:
     def from_chief(self, value: float, what: str) -> float:
         """The chief's value, for all. Raises InputError: a worker is gone."""
         return self.sum_of(value if self.is_chief else 0.0, what)
+
+    def arrays_from_chief(self, arrays: Iterable[np.ndarray], what: str) -> list[np.ndarray]:
+        """The chief's arrays, for all; each comes here with as many of the same shapes and types.
+
+        Floats, and integers below 2^53, arrive as they are. Raises InputError: a worker is gone.
+        """
+        given = list(arrays)
+        if self.workers == 1:
+            return given
+        import tensorflow as tf
+
+        def exchange() -> list[np.ndarray]:
+            parts = [array if self.is_chief else np.zeros_like(array) for array in given]
+            sums = [self._sum(tf.constant(part.astype(np.float64))).numpy() for part in parts]
+            return [sum_.astype(array.dtype) for sum_, array in zip(sums, given, strict=True)]
+
+        with self.naming_the_lost():
+            return _waiting(exchange, what)
 
     @functools.cached_property
     def _sum(self) -> Any:

@@ -7,7 +7,7 @@ import datetime
 import functools
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +52,7 @@ from poets_tfr.reporting.evidence import Run
 from poets_tfr.reporting.profiling import Profile
 from poets_tfr.reporting.summaries import Summaries
 from poets_tfr.self_test import SelfTest
+from poets_tfr.training import head as heads
 from poets_tfr.training import head_checkpoints, search
 from poets_tfr.training.early_stopping import Best
 from poets_tfr.training.evaluation import Predictions, predict
@@ -94,7 +95,7 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
         graph = _trial_export(backbone, manifest, config.output)
         tuning = _fine_tuning(config, manifest, cluster)
     if not cluster.is_chief:
-        _assist(config, manifest, backbone, cluster)
+        _assist(config, manifest, backbone, tuning, cluster)
         cluster.wait_for_all('worker 0, which trains the head and exports it')
         return None
     made_of = head_checkpoints.settings_of(
@@ -119,11 +120,9 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
                 head = _train(config, {**splits, 'train': train}, graph, summaries, made_of, start)
             if tuning:
                 with timed(timings, 'fine_tuning'):
-                    alone = _Trained(backbone, head, splits)
-                    chosen = _fine_tune(
-                        config, manifest, tuning, alone, made_of, cluster, summaries
-                    )
-                backbone, head, splits = chosen
+                    tell = functools.partial(_tell, summaries)
+                    tuned = _fine_tune(config, manifest, tuning, head, made_of, cluster, tell)
+                backbone, head, splits = _better(_Trained(backbone, head, splits), tuned)
                 graph = _trial_export(backbone, manifest, config.output)
             predictions = _evaluate(config, splits, head, manifest)
             with timed(timings, 'export'):
@@ -246,12 +245,19 @@ def _distorted_copies(
 
 
 def _assist(
-    config: RetrainConfig, manifest: Manifest, backbone: Backbone, cluster: Cluster
+    config: RetrainConfig,
+    manifest: Manifest,
+    backbone: Backbone,
+    tuning: FineTuning | None,
+    cluster: Cluster,
 ) -> None:
-    """What the other workers do for the chief: their share of the features."""
+    """What the other workers do for the chief: their share of the features and of fine-tuning."""
     _features(config, manifest, backbone, cluster)
     if config.distortions.are_on and config.distortions.augment_copies:
         _distorted_copies(config, manifest, backbone, cluster)
+    if tuning:
+        blank = heads.init(backbone.feature_width, len(manifest.labels), config.head.seed)
+        _fine_tune(config, manifest, tuning, blank, {}, cluster, lambda measured: None)
 
 
 @contextlib.contextmanager
@@ -335,40 +341,32 @@ def _fine_tuning(config: RetrainConfig, manifest: Manifest, cluster: Cluster) ->
             '--fine_tune_from: without validation pictures nothing says whether the network gets '
             'better: give --validation_percentage.'
         )
-    if cluster.workers > 1:
-        raise InputError(
-            '--fine_tune_from trains on one device of one machine: first let the workers make the '
-            'features, then fine-tune with --distribution=off and the same --bottleneck_dir.'
-        )
-    return FineTuning(config.backbone, config.fine_tune, len(manifest.labels))
+    return FineTuning(config.backbone, config.fine_tune, len(manifest.labels), cluster)
 
 
 def _fine_tune(
     config: RetrainConfig,
     manifest: Manifest,
     tuning: FineTuning,
-    alone: _Trained,
+    head: Head,
     made_of: Mapping[str, Any],
     cluster: Cluster,
-    summaries: Summaries,
+    tell: Callable[[Measurements], None],
 ) -> _Trained:
-    """What is better on validation: the fine-tuned network with its head, or the head alone."""
+    """The fine-tuned network, with its head and its features; every worker takes part."""
     records_dir, head_steps = config.conversion.records_dir, config.head.how_many_training_steps
     pictures = {name: Pictures.of(records_dir, manifest, name) for name in ('train', 'validation')}
     distortions = Distortions(config.distortions, config.head.seed)
     settings = {**made_of, '--how_many_training_steps': head_steps}
-    tuning.start_from(alone.head)
+    tuning.start_from(head)
     with (
         progress.stage(f'Fine-tuning from {config.fine_tune.fine_tune_from}'),
         tuning.checkpoints(settings, config.checkpoint) as save_if_due,
     ):
         for measured in tuning.train(pictures, distortions, config.head, head_steps, save_if_due):
-            for evaluation in measured.evaluations:
-                _log_evaluation(evaluation)
-            summaries.add(measured)
+            tell(measured)
     backbone, head = tuning.best()
-    tuned = _Trained(backbone, head, _features(config, manifest, backbone, cluster))
-    return _better(alone, tuned)
+    return _Trained(backbone, head, _features(config, manifest, backbone, cluster))
 
 
 def _better(alone: _Trained, tuned: _Trained) -> _Trained:
@@ -416,6 +414,12 @@ def _log_end(state: State, config: HeadConfig) -> None:
         )  # fmt: skip
     if steps < config.how_many_training_steps:
         log.info('Stopped after %d steps: no further step would help.', steps)
+
+
+def _tell(summaries: Summaries, measured: Measurements) -> None:
+    for evaluation in measured.evaluations:
+        _log_evaluation(evaluation)
+    summaries.add(measured)
 
 
 def _log_evaluation(evaluation: Evaluation) -> None:

@@ -267,6 +267,43 @@ def test_a_worker_dies_and_the_next_run_goes_on(
     assert_same_classifier(tmp_path / 'out_0', alone, pictures_dir)
 
 
+def fine_tuned(checkpoint_path: Path) -> dict[str, np.ndarray]:
+    """The numbers in a run's last checkpoint: trained weights, and the optimizer's."""
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(checkpoint_path / 'fine_tune'))
+    values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    return {k: v for k, v in values.items() if k.startswith(('trained', 'optimizer'))}
+
+
+@pytest.mark.slow
+def test_two_workers_fine_tune_as_one_process_does(colours_dir: Path, tmp_path: Path) -> None:
+    flags = [
+        f'--image_dir={colours_dir}', '--architecture=MobileNet_0.25', '--weights=random',
+        '--image_size=32', f'--model_dir={tmp_path / "models"}', '--validation_percentage=25',
+        '--how_many_training_steps=30', '--fine_tune_from=conv_dw_12', '--fine_tune_steps=5',
+        '--fine_tune_batch_size=8', '--fine_tune_warmup_steps=0', '--fine_tune_eval_interval=5',
+    ]  # fmt: skip
+    places = Places(tmp_path / 'alone')
+    alone = tmp_path / 'alone_checkpoint'
+    ended = call('retrain', *flags, *places.flags(), f'--checkpoint_path={alone}')
+    assert ended.status == 0, ended.err
+
+    def own_flags(worker: int) -> list[str]:
+        return [f'--checkpoint_path={tmp_path / f"checkpoint_{worker}"}']
+
+    with workers.retrain(tmp_path, *flags, own_flags=own_flags) as both:
+        for worker in both:
+            assert worker.ends() == 0, worker.said
+        assert 'accuracy: head alone' in both[0].said
+    assert not (tmp_path / 'checkpoint_1' / 'fine_tune').exists(), 'only the chief writes'
+    wanted, found = fine_tuned(alone), fine_tuned(tmp_path / 'checkpoint_0')
+    assert found.keys() == wanted.keys()
+    assert any(value.ndim == 4 for value in wanted.values())
+    for name, value in wanted.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+
+
 @pytest.mark.slow
 def test_a_folder_that_is_not_shared(flags: list[str], tmp_path: Path) -> None:
     def own_flags(worker: int) -> list[str]:

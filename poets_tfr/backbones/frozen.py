@@ -160,13 +160,15 @@ def _load_keras(spec: BackboneSpec, source: KerasSource, config: BackboneConfig)
 
 
 def build_keras(
-    config: BackboneConfig, policy: str = 'float32'
+    config: BackboneConfig, policy: str = 'float32', strategy: Any = None
 ) -> tuple[Any, BackboneSpec, KerasSource]:
     """The Keras model of which `load` gives the frozen form, for training it further."""
     spec = backbone_spec(config.architecture, config.image_size)
     assert isinstance(spec.source, KerasSource), 'BackboneConfig.is_keras says so'
     path = _weights_path(spec.source, config)
-    model = keras_models.build(spec, spec.source, path, config.weights == 'imagenet', policy)
+    model = keras_models.build(
+        spec, spec.source, path, config.weights == 'imagenet', policy, strategy
+    )
     return model, spec, spec.source
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from poets_tfr.backbones import random_weights
@@ -18,6 +19,7 @@ def build(
     weights_path: str,
     published: bool,
     policy: str = 'float32',
+    strategy: Any = None,
 ) -> Any:
     """A Keras model: float32 [n, size, size, 3] -> [n, feature_width], pooled.
 
@@ -27,15 +29,25 @@ def build(
       weights_path: a weights file of Keras's (.h5 or .weights.h5); '': seeded random weights.
       published: whether it is Keras's own ImageNet file.
       policy: a name of Keras's dtype policies; weights are float32 in each of them.
+      strategy: the tf.distribute.Strategy whose devices share the weights. Not that of a scope
+        around the call: this begins a new Keras session, which would lose it.
 
     Raises:
       InputError: the weights are of another network, or the size does not suit it.
     """
     import tensorflow as tf
 
+    tf.keras.backend.clear_session()  # so that layer names, and the graph's bytes, repeat
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        return _build(spec, source, weights_path, published, policy)
+
+
+def _build(
+    spec: BackboneSpec, source: KerasSource, weights_path: str, published: bool, policy: str
+) -> Any:
+    import tensorflow as tf
+
     size = spec.preprocessing.size
-    if not tf.distribute.has_strategy():  # whose scope would not end well
-        tf.keras.backend.clear_session()  # so that layer names, and the graph's bytes, repeat
     if not weights_path:
         tf.keras.utils.set_random_seed(0)
     width = {} if source.alpha is None else {'alpha': source.alpha}

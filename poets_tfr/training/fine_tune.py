@@ -35,6 +35,7 @@ from poets_tfr.config import (
     HeadConfig,
     InputError,
 )
+from poets_tfr.distribution import ONE_DEVICE, Cluster
 from poets_tfr.feature_cache import DIGEST
 from poets_tfr.pictures import distort, pipeline
 from poets_tfr.pictures.distort import Distortions
@@ -48,6 +49,7 @@ from poets_tfr.training.sampling import TRAIN_STREAM, Sampler
 log = logging.getLogger('poets_tfr')
 
 _FOLDER = 'fine_tune'  # below checkpoint_path
+_CHIEF = 'worker 0'
 _BFLOAT16_CAPABILITY = 8, 0  # the first NVIDIA GPUs that compute in bfloat16: Ampere
 
 
@@ -86,11 +88,18 @@ class Pictures:
 
 
 class FineTuning:
-    """A network and its head, trained together; under the tf.distribute strategy in whose scope it
-    is made.
+    """A network and its head, trained together on all devices of a cluster.
+
+    Every worker makes the same calls; the chief's head, checkpoint and evaluations are everybody's.
     """
 
-    def __init__(self, backbone: BackboneConfig, config: FineTuneConfig, classes: int):
+    def __init__(
+        self,
+        backbone: BackboneConfig,
+        config: FineTuneConfig,
+        classes: int,
+        cluster: Cluster = ONE_DEVICE,
+    ):
         """Builds the network.
 
         Raises:
@@ -99,7 +108,8 @@ class FineTuning:
         import tensorflow as tf
 
         self._config, self._backbone_config = config, backbone
-        self._strategy = tf.distribute.get_strategy()
+        self._cluster = cluster
+        self._strategy = cluster.strategy or tf.distribute.get_strategy()
         replicas = self._strategy.num_replicas_in_sync
         if config.fine_tune_batch_size % replicas:
             raise InputError(
@@ -107,8 +117,10 @@ class FineTuning:
                 f'{replicas} devices: give a multiple of {replicas}.'
             )
         self.precision = _precision(config)
+        self.model, self._spec, self._source = frozen.build_keras(
+            backbone, self.precision, cluster.strategy
+        )
         with self._strategy.scope():
-            self.model, self._spec, self._source = frozen.build_keras(backbone, self.precision)
             layers = layers_from(self.model, config.fine_tune_from)
             self._head = tf.keras.layers.Dense(classes, dtype='float32', name='final_training_ops')
             self._head.build([None, self._spec.feature_width])
@@ -130,10 +142,12 @@ class FineTuning:
 
     @property
     def steps_done(self) -> int:
-        return int(self._optimizer.iterations)
+        return int(self._optimizer.iterations.value.numpy())
 
     def start_from(self, head: Head) -> None:
-        self._head.set_weights([np.asarray(head.weights), np.asarray(head.biases)])
+        """Raises InputError: a worker is gone."""
+        arrays = [np.asarray(value) for value in head]
+        self._head.set_weights(self._cluster.arrays_from_chief(arrays, _CHIEF))
 
     @contextlib.contextmanager
     def checkpoints(
@@ -158,18 +172,33 @@ class FineTuning:
             best=self._best,
             notes=self._notes,
         )
+        save_if_due, is_resumed = _save_nothing, False
         with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(checkpoints)
-            except InputError as error:
-                if config.resume:
-                    raise
-                log.warning('%s This run keeps no checkpoints of its fine-tuning.', error)
-                yield lambda: None
-                return
-            if config.resume and checkpoints.restore():
+            if self._cluster.is_chief:
+                try:
+                    stack.enter_context(checkpoints)
+                    save_if_due = checkpoints.save_if_due
+                    is_resumed = config.resume and checkpoints.restore()
+                except InputError as error:
+                    if config.resume:
+                        raise
+                    log.warning('%s This run keeps no checkpoints of its fine-tuning.', error)
+            if is_resumed:
                 log.info('Resuming fine-tuning at step %d, from %s.', self.steps_done, directory)
-            yield checkpoints.save_if_due
+            if self._cluster.workers > 1 and self._cluster.from_chief(float(is_resumed), _CHIEF):
+                self._take_state_of_chief()
+            yield save_if_due
+
+    def _take_state_of_chief(self) -> None:
+        import tensorflow as tf
+
+        optimizer = [variable.value for variable in self._optimizer.variables]
+        state = [*self._variables, *optimizer, *self._best, self._notes]
+        arrays = [tf.convert_to_tensor(variable).numpy() for variable in state]
+        for variable, value in zip(
+            state, self._cluster.arrays_from_chief(arrays, _CHIEF), strict=True
+        ):
+            variable.assign(value)
 
     def train(
         self,
@@ -189,22 +218,24 @@ class FineTuning:
           save_if_due: called after every step, see `checkpoints`.
 
         Raises:
-          InputError: the cross entropy is no longer a number.
+          InputError: the cross entropy is no longer a number; or a worker is gone.
         """
-        config = self._config
+        config, is_chief = self._config, self._cluster.is_chief
         batches = self._batches(pictures['train'], distortions, head_config)
         scores: list[Any] = []
         while True:
             done = self.steps_done
             is_due = done % config.fine_tune_eval_interval == 0 or done == config.fine_tune_steps
             if is_due and done != int(self._notes[0]):
-                self._note(self._evaluate(pictures['validation']))
+                scored = self._evaluate(pictures['validation']) if is_chief else np.zeros(2)
+                self._note(*self._cluster.arrays_from_chief([scored], _CHIEF))
                 if scores:
                     yield self._measured(first_step + done, scores, len(pictures['validation']))
                 scores = []
             if done == config.fine_tune_steps or self._is_out_of_patience():
                 return
-            scores.append(self._score_step(next(batches)).numpy())
+            with self._cluster.naming_the_lost():
+                scores.append(self._score_step(next(batches)).numpy())
             if not np.isfinite(scores[-1]).all():
                 raise InputError(
                     f'Step {first_step + done}: the cross entropy is not a finite number. The '
@@ -351,6 +382,10 @@ class FineTuning:
         return Measurements(
             first, accuracies, cross_entropies, [evaluation], self.head(), state=None
         )
+
+
+def _save_nothing() -> None:
+    pass
 
 
 def directory_of(config: CheckpointConfig) -> str:
