@@ -37,7 +37,8 @@ function look(node) {
   if (!node || ['STYLE', 'SCRIPT', 'TEMPLATE'].includes(node.tagName)) return;
   if (node.nodeType === Node.TEXT_NODE) found.text += node.textContent + ' ';
   if (node.tagName === 'IMG' && node.naturalWidth > 100) found.pictures += 1;
-  if (node.tagName === 'path' && (node.getAttribute('d') || '').length > 200) found.lines += 1;
+  if (node.tagName === 'path' && node.classList.contains('line')
+      && (node.getAttribute('d') || '').length > 100) found.lines += 1;  // not an icon
   if (node.shadowRoot) look(node.shadowRoot);
   if (node.tagName === 'IFRAME' && node.contentDocument) look(node.contentDocument.body);
   for (const child of node.childNodes) look(child);

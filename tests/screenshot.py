@@ -29,7 +29,7 @@ def main(summaries_dir: Path, out_dir: Path) -> None:
     ):
         browser.set_window_size(1280, 800)
         page = f'{address}#custom_scalars'
-        boards.looked_at(browser, page, lambda shown: shown['lines'] >= 2)
+        boards.looked_at(browser, page, lambda shown: shown['lines'] >= 4)
         shoot(browser, out_dir / 'tensorboard.png')
         page = f'{address}#projector'
         boards.looked_at(browser, page, lambda shown: 'Points: ' in shown['text'])

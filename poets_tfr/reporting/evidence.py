@@ -119,7 +119,10 @@ def save_report(
 
 def _outputs(output: OutputConfig) -> dict[str, str]:
     """Flag -> where it is, of what the run wrote and people use."""
-    kinds = ('output_graph', 'output_labels', 'saved_model_dir', 'summaries_dir')
+    kinds = (
+        'output_graph', 'output_labels', 'saved_model_dir', 'tflite_output', 'keras_output',
+        'summaries_dir',
+    )  # fmt: skip
     return {kind: files.absolute(path) for kind in kinds if (path := getattr(output, kind))}
 
 

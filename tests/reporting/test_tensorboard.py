@@ -145,7 +145,8 @@ def test_the_pages(browser: Any, hostile_run: tuple[Places, list[str]]) -> None:
         def page(name: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
             return boards.looked_at(browser, f'{address}#{name}', wanted)
 
-        charts = page('custom_scalars', lambda shown: shown['lines'] >= 2)
+        # Two charts, each with a line of train and one of validation.
+        charts = page('custom_scalars', lambda shown: shown['lines'] >= 4)
         assert 'Training and validation' in charts['text']
         page('images', lambda shown: shown['pictures'] >= 2)
         page('projector', lambda shown: 'Points: 72' in shown['text'])
