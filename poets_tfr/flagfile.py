@@ -19,7 +19,7 @@ _OPENING = '# Repeats this run:  python tools/retrain.py --flagfile='
 PATHS = frozenset({
     'image_dir', 'records_dir', 'model_dir', 'bottleneck_dir', 'output_graph', 'output_labels',
     'saved_model_dir', 'summaries_dir', 'intermediate_output_graphs_dir', 'checkpoint_path',
-    'warm_start', 'tflite_output',
+    'warm_start', 'tflite_output', 'keras_output',
 })  # fmt: skip
 MAYBE_PATHS = frozenset({'tfhub_module', 'weights'})  # or a URL, or a word
 _NOT_REPEATED = frozenset({'resume'})  # the repeated run begins at the beginning

@@ -84,6 +84,8 @@ def load(path: str) -> tuple[Any, Description | None]:
         return parse(files.read_bytes(path), path)
     except FileNotFoundError:
         raise InputError(f'--graph: {path} not found. tools/retrain.py writes it.') from None
+    except IsADirectoryError:
+        raise InputError(f'--graph: {path} is not a TensorFlow graph, but a folder.') from None
 
 
 def parse(content: bytes, path: str) -> tuple[Any, Description | None]:

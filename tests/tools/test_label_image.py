@@ -76,7 +76,7 @@ def test_flags_may_come_last(trained: tuple[Places, Ended], pictures: list[Path]
     [
         ([], 'Name at least one picture'),
         (['nowhere.jpg'], 'nowhere.jpg: No such file'),
-        (['docs'], "'docs' has no pictures in it"),
+        (['configs'], "'configs' has no pictures in it"),
         (['no*where.jpg'], "'no*where.jpg' matches no file"),
         (['--top_k=-1', 'a.jpg'], '--top_k=-1 must be 0 (all labels) or more.'),
         (['--min_score=nan', 'a.jpg'], '--min_score=nan must be 0 to 1.'),
