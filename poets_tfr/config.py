@@ -427,11 +427,6 @@ class RetrainConfig:
                 f'--keras_output={self.output.keras_output}: Keras did not build this network. It '
                 f'goes with --architecture={INCEPTION_V3} and the models of keras.applications.'
             )
-        if self.output.keras_output and self.fine_tune.is_on:
-            raise InputError(
-                f'--keras_output={self.output.keras_output} excludes --fine_tune_from: take '
-                '--saved_model_dir or --tflite_output.'
-            )
         self._check_live_distortions()
 
     @property

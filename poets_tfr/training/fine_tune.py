@@ -27,6 +27,7 @@ import numpy as np
 
 from poets_tfr import files
 from poets_tfr.backbones import frozen, keras_models
+from poets_tfr.backbones.catalog import KerasSource
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import (
     BackboneConfig,
@@ -250,13 +251,19 @@ class FineTuning:
             variable.assign(value)
         model = self.model
         if self.precision != 'float32':
-            model, *_ = frozen.build_keras(self._backbone_config)
-            model.set_weights(self.model.get_weights())
+            model, _ = self.keras_network()
         digest = hashlib.sha256()
         for value in model.get_weights():
             digest.update(np.ascontiguousarray(value).tobytes())
         backbone = frozen.freeze_model(model, self._spec, self._source, digest.hexdigest())
         return backbone, self.head()
+
+    def keras_network(self) -> tuple[Any, KerasSource]:
+        """The network as it is now, on one device and in float32, and where it is from."""
+        weights = self.model.get_weights()
+        model, _, source = frozen.build_keras(self._backbone_config)
+        model.set_weights(weights)
+        return model, source
 
     def head(self) -> Head:
         """As it is now."""

@@ -49,10 +49,6 @@ def test_keras_loads_it_and_the_self_test_passes(
     [
         (['--keras_output=m.h5'], "--keras_output='m.h5' must be a file whose name ends in .keras"),
         (['--keras_output=m.keras', '--architecture=mobilenet_0.25_128'], 'Keras did not build'),
-        (
-            ['--keras_output=m.keras', '--fine_tune_from=mixed9'],
-            'excludes --fine_tune_from',
-        ),
     ],
 )
 def test_what_cannot_be_is_said_early(colours_dir: Path, flags: list[str], says: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from command_line import Ended, Places, call
 from PIL import Image
 
-from poets_tfr.backbones import forward, frozen
+from poets_tfr.backbones import forward, frozen, keras_models
 from poets_tfr.config import (
     BackboneConfig,
     CheckpointConfig,
@@ -126,6 +126,8 @@ def test_what_is_trained_and_what_is_exported(
     np.testing.assert_allclose(heads.logits(head, found), wanted, atol=1e-4)
     again, _ = tuning.best()
     assert again.digest == backbone.digest
+    as_keras = keras_models.features(*tuning.keras_network(), pixels)  # what .keras is made of
+    np.testing.assert_allclose(as_keras, found, atol=1e-4)
     assert backbone.cache_key != frozen.load(TINY).cache_key
 
 
