@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import colours
 import graphs
 import numpy as np
 import pytest
-from command_line import Ended, Places, call
+from command_line import ROOT, Ended, Places, call
 from PIL import Image
 
 from poets_tfr.backbones import forward, frozen, keras_models
@@ -189,6 +192,13 @@ class Run:
     def call(self, *more: object) -> Ended:
         return call('retrain', *self.flags, *more)
 
+    def start(self, *more: object) -> subprocess.Popen[str]:
+        command = [sys.executable, '-u', ROOT / 'tools/retrain.py', *self.flags, *more]
+        return subprocess.Popen(
+            [str(part) for part in command], text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
 
 SMALL = (
     '--architecture=MobileNet_0.25', '--weights=random', '--image_size=32', '--fine_tune_from=all',
@@ -232,6 +242,34 @@ def test_what_cannot_be_done_is_said_before_the_features(
     assert ended.status == 1
     assert says in ended.err
     assert 'bottlenecks' not in ended.out
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_to_the_same_bits(colours_dir: Path, tmp_path: Path) -> None:
+    """SIGKILL in the middle, then SIGTERM, then --resume; beside a run that nobody disturbed."""
+    flags = (
+        *SMALL, '--fine_tune_steps=60', '--fine_tune_eval_interval=10', '--random_crop=10',
+        '--self_test_pictures=0',
+    )  # fmt: skip
+    undisturbed = Run(tmp_path / 'undisturbed', colours_dir, *flags)
+    assert undisturbed.call().status == 0
+    run = Run(tmp_path / 'run', colours_dir, *flags, '--save_checkpoints_secs=0')
+    for stop, after, status in (signal.SIGKILL, 39, -signal.SIGKILL), (signal.SIGTERM, 59, 143):
+        process = run.start('--resume')
+        assert process.stdout
+        with process.stdout as output:
+            lines = []
+            for line in output:
+                lines.append(line)
+                if f'Step {after}: Validation' in line:
+                    process.send_signal(stop)
+        assert process.wait() == status, ''.join(lines)
+        assert not run.places.graph.exists()
+    ended = run.call('--resume')
+    assert ended.status == 0, ended.err
+    (resumed_at,) = re.findall(r'Resuming fine-tuning at step (\d+)', ended.out)
+    assert 40 <= int(resumed_at) < 60
+    assert run.places.graph.read_bytes() == undisturbed.places.graph.read_bytes()
 
 
 @pytest.mark.slow
