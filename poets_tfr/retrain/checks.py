@@ -47,7 +47,10 @@ def check_validation(config: RetrainConfig, manifest: Manifest) -> None:
     }
     for flag, is_on in asked.items():
         if is_on and not manifest.splits['validation'].pictures:
-            raise InputError(f'{flag} chooses by validation pictures, and there are none.')
+            raise InputError(
+                f'{flag} chooses by validation pictures, and there are none: give '
+                '--validation_percentage.'
+            )
 
 
 def _check_records(config: ConversionConfig, insisted: Mapping[str, Any]) -> Listing | None:

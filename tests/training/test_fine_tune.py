@@ -130,7 +130,7 @@ def test_what_is_trained_and_what_is_exported(
     again, _ = tuning.best()
     assert again.digest == backbone.digest
     as_keras = keras_models.features(*tuning.keras_network(), pixels)  # what .keras is made of
-    np.testing.assert_allclose(as_keras, found, atol=1e-4)
+    np.testing.assert_allclose(as_keras, found, atol=1e-3)
     assert backbone.cache_key != frozen.load(TINY).cache_key
 
 
