@@ -14,9 +14,11 @@ The flow, and the module that owns each step:
                               (live_features: in every step, for --augment_copies=0)
       -> training.loop        one softmax layer, a compiled loop over resident features
                               (training.fine_tune: the network too, for --fine_tune_from)
-      -> reporting.summaries  TensorBoard: train/ and validation/              (summaries_dir)
-      -> export.frozen_graph  output_graph, output_labels (export.saved_model: saved_model_dir)
+      -> reporting.summaries  TensorBoard, report.json, report.html            (summaries_dir)
+      -> export.writing       output_graph, output_labels; SavedModel, TFLite, .keras
       -> label                an export + pictures -> labels and scores
+                              (self_test: every new export against the trained model;
+                              evaluate: an export against labelled pictures)
 
 `retrain` runs them in this order and skips what already stands; `config` holds every default,
 `files` every write, `downloads` every fetch, `progress` every wait, `distribution` the GPUs and the
