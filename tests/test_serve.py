@@ -43,7 +43,10 @@ def served(*flags: object) -> Iterator[int]:
             yield int(match[1])
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(30) == 0, '^C is how it ends'
+            try:
+                assert process.wait(30) == 0, '^C is how it ends'
+            finally:
+                process.kill()
 
 
 @pytest.fixture(scope='module')
