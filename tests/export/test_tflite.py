@@ -74,6 +74,7 @@ def test_scores_and_size(
     assert size < 1.1 * fraction * (folder / 'float32.tflite').stat().st_size + 8000
 
 
+@pytest.mark.filterwarnings('ignore:.*tf.lite.Interpreter is deprecated:UserWarning')  # 2.21
 def test_int8_is_int8_from_end_to_end(folder: Path) -> None:
     interpreter = tf.lite.Interpreter(str(folder / 'int8.tflite'))
     interpreter.allocate_tensors()
