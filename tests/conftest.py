@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 # own; oneDNN is on in the tools, and so it is here.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
+
+# A shell that starts the tests in the background has them, and so every tool that they start,
+# ignore ^C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Where the environment variable CI is set, a skip for any other reason fails the run: a test that
 # quietly stops running is no test. Each pattern is searched in the reason of the skip.
