@@ -154,8 +154,12 @@ def _local_entry(entry: os.DirEntry[str]) -> Entry:
         fault = 'a link to nothing' if is_link else f'unreadable: {error.strerror}'
         return Entry(entry.name, False, False, 0, 0, is_link, fault)
     is_dir, is_file = stat.S_ISDIR(found.st_mode), stat.S_ISREG(found.st_mode)
-    fault = '' if is_dir or is_file else _SPECIAL.get(stat.S_IFMT(found.st_mode), 'not a file')
+    fault = '' if is_dir or is_file else _what_it_is(found.st_mode)
     return Entry(entry.name, is_dir, is_file, found.st_size, found.st_mtime_ns, is_link, fault)
+
+
+def _what_it_is(mode: int) -> str:
+    return _SPECIAL.get(stat.S_IFMT(mode), 'not a file')
 
 
 def _remote_entry(path: str) -> Entry:
@@ -191,6 +195,15 @@ def read_bytes(path: str) -> bytes:
             return file.read()
     with os_errors(path), _gfile(path).GFile(path, 'rb') as file:
         return file.read()  # which asks for the size itself: open_read would pay for it twice
+
+
+def read_regular(path: str) -> bytes:
+    """As `read_bytes`; a pipe or a device, which could be waited for in vain, is an OSError."""
+    if not is_remote(path):
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise OSError(errno.EINVAL, _what_it_is(mode), path)
+    return read_bytes(path)
 
 
 def read_json(path: str) -> Any:

@@ -154,7 +154,7 @@ class Labeller:
 
 def _read(path: str) -> bytes | BadPictureError:
     try:
-        return files.read_bytes(path)
+        return files.read_regular(path)
     except OSError as error:
         return BadPictureError(error.strerror or str(error))
 

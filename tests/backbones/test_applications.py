@@ -166,7 +166,9 @@ def test_an_efficient_net_is_what_keras_makes_of_its_imagenet_weights(
         assert differs < 1e-3 if is_published else differs > 0.05
 
 
-@pytest.mark.parametrize('name', ['MobileNet_0.25', 'ResNet50'])
+@pytest.mark.parametrize(
+    'name', ['MobileNet_0.25', pytest.param('ResNet50', marks=pytest.mark.slow)]
+)
 def test_random_weights(name: str, tmp_path: Path) -> None:
     """The same each time; as features they neither vanish nor explode, and pictures differ."""
     config = BackboneConfig(

@@ -302,9 +302,8 @@ def inception_config(weights: object, model_dir: Path) -> BackboneConfig:
     return BackboneConfig(weights=str(weights), model_dir=str(model_dir))
 
 
-@pytest.mark.parametrize(
-    'file', ['inception_v3_notop.h5', pytest.param('inception.weights.h5', marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('file', ['inception_v3_notop.h5', 'inception.weights.h5'])
 def test_inception_v3_with_weights_of_a_file(
     inception: tuple[Any, Path], jpegs: list[bytes], tmp_path: Path, file: str
 ) -> None:

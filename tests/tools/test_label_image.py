@@ -63,6 +63,19 @@ def test_several_pictures_of_which_one_is_bad(
     assert len(lines) == 8
 
 
+def test_a_pipe_in_a_folder_is_not_waited_for(
+    trained: tuple[Places, Ended], pictures: list[Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / 'inbox'
+    folder.mkdir()
+    os.mkfifo(folder / 'a.jpg')
+    os.link(pictures[0], folder / 'b.jpg')
+    ended = label(trained, folder)
+    assert ended.status == 1
+    assert ended.err.startswith(f'label_image.py: error: {folder}/a.jpg: a named pipe, not a file')
+    assert ended.out.startswith(f'{folder}/b.jpg:\ngreen grass')
+
+
 def test_flags_may_come_last(trained: tuple[Places, Ended], pictures: list[Path]) -> None:
     places, _ = trained
     ended = call(

@@ -134,6 +134,7 @@ def test_what_is_trained_and_what_is_exported(
     assert backbone.cache_key != frozen.load(TINY).cache_key
 
 
+@pytest.mark.slow
 def test_stopped_between_two_evaluations_it_goes_on_to_the_same_bits(
     patchwork: tuple[str, Manifest], tmp_path: Path
 ) -> None:
