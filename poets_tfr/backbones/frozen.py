@@ -1,7 +1,7 @@
 """Every backbone as one thing: a frozen GraphDef, cut to pictures in, features out.
 
 Keras models and SavedModels are frozen too, so that forward pass and export have one form to deal
-with, and the constants can be folded.
+with, and batch normalisation can be folded into the convolutions.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from collections.abc import Callable
 from typing import Any
 
 from poets_tfr import downloads, files, progress
-from poets_tfr.backbones import keras_models, random_weights
+from poets_tfr.backbones import folding, keras_models, random_weights
 from poets_tfr.backbones.catalog import (
     BackboneSpec,
     FrozenGraphSource,
     KerasSource,
     backbone_spec,
 )
+from poets_tfr.backbones.graph_defs import node_of
 from poets_tfr.config import BackboneConfig, InputError, Precision
 from poets_tfr.pictures import preprocess
 from poets_tfr.pictures.preprocess import Preprocessing
@@ -54,7 +55,8 @@ class Backbone:
     @property
     def cache_key(self) -> str:
         """Names the cache of this backbone's features: weights, preprocessing and precision."""
-        made_with = f'{self.digest} {self.preprocessing} {preprocess.VERSION} {self.precision}'
+        versions = f'{preprocess.VERSION} {folding.VERSION}'
+        made_with = f'{self.digest} {self.preprocessing} {versions} {self.precision}'
         return f'{self.name}-{hashlib.sha256(made_with.encode()).hexdigest()[:16]}'
 
 
@@ -115,16 +117,17 @@ def _cut(graph_def: Any, input_tensor: str, feature_tensor: str) -> Any:
     """The nodes between the two tensors; without the input's own node, which fixes the batch."""
     import tensorflow as tf
 
-    input_node = input_tensor.removesuffix(':0')
+    input_node = node_of(input_tensor)
     detached = tf.compat.v1.GraphDef(versions=graph_def.versions)
-    for node in graph_def.node:
+    for node in folding.folded(graph_def, feature_tensor).node:
         copy = detached.node.add()
         copy.CopyFrom(node)
-        if node.name == input_node:  # what stands before it (decoding, resizing) falls away
-            del copy.input[:]
-    sub_graph = tf.compat.v1.graph_util.extract_sub_graph(
-        detached, [feature_tensor.removesuffix(':0')]
-    )
+        # What stands before the input (decoding, resizing) falls away; and edges that only order
+        # nodes: variables were read in an order, constants need none.
+        kept = [i for i in node.input if node.name != input_node and not i.startswith('^')]
+        del copy.input[:]
+        copy.input.extend(kept)
+    sub_graph = tf.compat.v1.graph_util.extract_sub_graph(detached, [node_of(feature_tensor)])
     cut = tf.compat.v1.GraphDef(versions=graph_def.versions)
     cut.node.extend(node for node in sub_graph.node if node.name != input_node)
     return cut
@@ -145,7 +148,8 @@ def _load_keras(spec: BackboneSpec, source: KerasSource, config: BackboneConfig)
         if path
         else _digest(f'random weights {random_weights.VERSION}'.encode())
     )
-    made_with = f'{digest} {spec.preprocessing.size} {tf.__version__} {tf.keras.__version__}'
+    versions = f'{tf.__version__} {tf.keras.__version__} {folding.VERSION}'
+    made_with = f'{digest} {spec.preprocessing.size} {versions}'
     name = f'{spec.name}-{_digest(made_with.encode())[:16]}'
     kept = files.join(config.model_dir, 'frozen')
     content = _kept_graph(kept, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from poets_tfr.backbones.graph_defs import depending_on
 from poets_tfr.config import Precision
 
 # What is computed in 16 bits, and how many of its inputs are; None: all but the last. All else
@@ -42,7 +43,7 @@ def lowered(graph_def: Any, input_tensor: str, precision: Precision) -> Any:
     if precision == 'float32':
         return graph_def
     float32, target = tf.float32.as_datatype_enum, tf.as_dtype(precision).as_datatype_enum
-    alive = _depending_on(graph_def, input_tensor)
+    alive = depending_on(graph_def, input_tensor)
     low = {
         node.name
         for node in graph_def.node
@@ -76,19 +77,3 @@ def lowered(graph_def: Any, input_tensor: str, precision: Precision) -> Any:
 def _inputs_in_16_bits(node: Any) -> int:
     count = _LOWERED[node.op]
     return node.attr['N'].i if count is None else count
-
-
-def _depending_on(graph_def: Any, input_tensor: str) -> set[str]:
-    """Names of the nodes that the pictures flow through."""
-    users: dict[str, list[str]] = {}
-    for node in graph_def.node:
-        for tensor in node.input:
-            users.setdefault(tensor.split(':')[0], []).append(node.name)
-    reached: set[str] = set()
-    waiting = [input_tensor.split(':')[0]]
-    while waiting:
-        for name in users.get(waiting.pop(), []):
-            if name not in reached:
-                reached.add(name)
-                waiting.append(name)
-    return reached
