@@ -2,12 +2,13 @@
 
 That process loads every file that was written and labels pictures with it, from the bytes that the
 records hold and, where they still exist, from the original files on label_image's own path. Here
-its scores are held against the trained model's. It starts while the head is being trained, so that
-its start costs a run next to nothing.
+its scores are held against the trained model's. It starts while the head is being trained and
+labels while the figures are drawn, so that it costs a run next to nothing.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import json
@@ -16,7 +17,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def choose(splits: Mapping[str, SplitFeatures], head: Head, count: int) -> Pictu
 
 
 class SelfTest:
-    """The fresh process, waiting to be told what to label."""
+    """The fresh process: it gets ready, is told what to label, and answers."""
 
     def __init__(self) -> None:
         environment = {**os.environ, 'CUDA_VISIBLE_DEVICES': ''}  # the run has the GPU
@@ -72,16 +73,18 @@ class SelfTest:
             stderr=subprocess.PIPE,
             env=environment,
         )
+        self._pool = concurrent.futures.ThreadPoolExecutor(1)
 
-    def run(
+    def begin(
         self, exports: Sequence[Export], pictures: Pictures, records_dir: str, image_dir: str
-    ) -> dict[str, Any]:
-        """Labels the pictures with every export, and compares.
+    ) -> Callable[[], dict[str, Any]]:
+        """Has the pictures labelled with every export, while the caller does something else.
 
         Returns:
-          The result as the report has it: `passed`, `fault` (an export that cannot be loaded, or a
-          process that ended early), `pictures`, `split`, `seconds`, and for each export its verdict
-          on the stored pictures and on the original files.
+          What waits for the answer and compares. It gives the result as the report has it:
+          `passed`, `fault` (an export that cannot be loaded, or a process that ended early),
+          `pictures`, `split`, `seconds`, and for each export its verdict on the stored pictures and
+          on the original files.
         """
         start = time.perf_counter()
         request = {
@@ -91,28 +94,39 @@ class SelfTest:
             'split': pictures.split,
             'paths': pictures.wanted.paths,
         }
+        answering = self._pool.submit(self._answer, request)
+
+        def result() -> dict[str, Any]:
+            answer, end = answering.result()
+            verdicts = {
+                export.flag: _verdict(export, found, pictures.wanted)
+                for export, found in zip(exports, answer['exports'], strict=False)
+            }
+            passed = not answer['error'] and all(each['passed'] for each in verdicts.values())
+            return {
+                'passed': passed,
+                'fault': answer['error'],
+                'pictures': len(pictures.wanted),
+                'split': pictures.split,
+                'seconds': end - start,
+                'exports': verdicts,
+            }
+
+        return result
+
+    def _answer(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
+        """What the process found, and when it was there."""
         out, err = self._process.communicate(json.dumps(request).encode())
         try:
             answer = json.loads(out.splitlines()[-1])
         except (IndexError, ValueError):
             last = err.decode(errors='replace').strip().splitlines()[-1:]
             answer = {'error': f'its process ended early: {" ".join(last)}', 'exports': []}
-        verdicts = {
-            export.flag: _verdict(export, found, pictures.wanted)
-            for export, found in zip(exports, answer['exports'], strict=False)
-        }
-        passed = not answer['error'] and all(each['passed'] for each in verdicts.values())
-        return {
-            'passed': passed,
-            'fault': answer['error'],
-            'pictures': len(pictures.wanted),
-            'split': pictures.split,
-            'seconds': time.perf_counter() - start,
-            'exports': verdicts,
-        }
+        return answer, time.perf_counter()
 
     def close(self) -> None:
         self._process.kill()
+        self._pool.shutdown()
         with self._process:  # which closes its pipes and waits for its end
             pass
 

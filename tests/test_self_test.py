@@ -43,7 +43,7 @@ def run(
 ) -> dict[str, Any]:
     with self_test.started(1) as test:
         assert test
-        return test.run(exports, pictures, str(trained[0].records), str(image_dir))
+        return test.begin(exports, pictures, str(trained[0].records), str(image_dir))()
 
 
 def test_what_was_written_passes_and_what_was_changed_fails(

@@ -83,14 +83,15 @@ def retrain(config: RetrainConfig, insisted: Mapping[str, Any] | None = None) ->
             predictions = results.evaluate(work, trained.splits, trained.head)
             with timed(timings, 'export'):
                 exports = results.export(work, graph, trained)
+            prove = results.begin_proof(test, work, exports, trained)
+            with timed(timings, 'reporting'):
+                run = Run(
+                    config, manifest, trained.backbone, trained.splits, predictions,
+                    summaries.evaluations,
+                )  # fmt: skip
+                figures = evidence.show(run, summaries)
             with timed(timings, 'self-test'):
-                verdicts = results.prove(test, work, exports, trained) if test else None
-        with timed(timings, 'reporting'):
-            run = Run(
-                config, manifest, trained.backbone, trained.splits, predictions,
-                summaries.evaluations,
-            )  # fmt: skip
-            figures = evidence.show(run, summaries)
+                verdicts = prove()
     evidence.save_report(run, figures, timings, verdicts)
     cluster.wait_for_all('the other workers')
     if verdicts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,15 +71,22 @@ def export(work: Work, graph: FrozenGraph, trained: Trained) -> list[Export]:
     )
 
 
-def prove(
-    test: SelfTest, work: Work, exports: Sequence[Export], trained: Trained
-) -> dict[str, Any]:
-    """Runs the self-test; its verdicts are logged, and belong into the report."""
+def begin_proof(
+    test: SelfTest | None, work: Work, exports: Sequence[Export], trained: Trained
+) -> Callable[[], dict[str, Any] | None]:
+    """Begins the self-test; what is given back waits for its verdicts, for the report, or None."""
+    if test is None:
+        return lambda: None
     config = work.config
     pictures = self_test.choose(trained.splits, trained.head, config.output.self_test_pictures)
-    result = test.run(exports, pictures, work.records_dir, config.conversion.image_dir)
-    self_test.log_result(result)
-    return result
+    verdicts = test.begin(exports, pictures, work.records_dir, config.conversion.image_dir)
+
+    def prove() -> dict[str, Any]:
+        result = verdicts()
+        self_test.log_result(result)
+        return result
+
+    return prove
 
 
 def _log_misclassified(tested: Predictions, image_dir: str, labels: list[str]) -> None:
