@@ -260,23 +260,26 @@ def _compute(
     size = config.feature_batch_size
     forward = cluster.on_every_replica(compile_forward(backbone, size, config.xla), size)
     dataset = rows.batches(missing, backbone.preprocessing, size * cluster.replicas)
-    done: list[tuple[np.ndarray, np.ndarray]] = []  # (rows, their features) of each batch
+    done: list[tuple[np.ndarray, Any]] = []  # (rows, -1 for padding; their features) of each batch
     kept_at = time.monotonic()
 
     def keep() -> None:
         if done:
             chosen, values = (np.concatenate(part) for part in zip(*done, strict=True))
             done.clear()
+            chosen, values = chosen[chosen >= 0], values[chosen >= 0]
             _check_finite(rows, chosen, values)
             cache.add(rows.digests[chosen], values)
 
     with progress.bar(int(missing.sum()), 'pictures', 'Creating bottlenecks') as bar:
         try:
             for waited, (row, pictures) in _timed(dataset):
-                real = row.numpy() >= 0
-                done.append((row.numpy()[real], forward(pictures).numpy()[real]))
-                bar.update(int(real.sum()))
-                observe(int(real.sum()), waited)
+                done.append((row.numpy(), forward(pictures)))
+                if len(done) > 1:  # one batch behind: a GPU computes while the next is fetched
+                    done[-2] = done[-2][0], done[-2][1].numpy()
+                count = int((row.numpy() >= 0).sum())
+                bar.update(count)
+                observe(count, waited)
                 unkept = time.monotonic() - kept_at
                 if len(done) == _BATCHES_PER_FILE or unkept > _SECONDS_PER_FILE:
                     keep()
