@@ -68,7 +68,6 @@ class Sampler:
             seed=[self.seed, tf.cast(step, tf.int32) * _STREAMS + self.stream],
             maxval=_RANGE,
             dtype=tf.int32,
-            alg='philox',  # the same numbers on every device
         )
         if self.sampling == 'natural':
             return numbers[0] % total
