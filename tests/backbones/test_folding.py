@@ -89,10 +89,11 @@ def used_twice(x: Any, rng: np.random.Generator) -> Any:
 def in_training(x: Any, rng: np.random.Generator) -> Any:
     import tensorflow as tf
 
-    empty = tf.constant([], tf.float32)
+    values = [constant(rng) for _ in range(4)]
     return tf.raw_ops.FusedBatchNormV3(
-        x=x, scale=constant(rng), offset=constant(rng), mean=empty, variance=empty, is_training=True
-    ).y
+        x=x, scale=values[0], offset=values[1], mean=values[2], variance=values[3],
+        is_training=True, exponential_avg_factor=0.5,
+    ).y  # fmt: skip
 
 
 def network(layer: Layer, depthwise: bool) -> Any:
