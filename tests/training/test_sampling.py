@@ -93,3 +93,15 @@ def test_no_two_steps_of_any_stream_share_their_numbers() -> None:
 def test_large_step_numbers() -> None:
     rows = sampler().draw(700_000_000).numpy()
     assert ((rows >= 0) & (rows < 100)).all()
+
+
+def test_the_draws_are_philox_s_on_every_device() -> None:
+    """A stopped training goes on elsewhere, maybe with another TensorFlow, to the same bits."""
+    import tensorflow as tf
+
+    chosen = sampler('natural', seed=7, stream=VALIDATION_STREAM)
+    for step in 0, 1, 3999, 2**29:
+        numbers = tf.random.stateless_uniform(
+            [2, BATCH], seed=[7, step * 3 + 1], maxval=2**31 - 1, dtype=tf.int32, alg='philox'
+        )
+        np.testing.assert_array_equal(chosen.draw(step), numbers[0].numpy() % 100)
