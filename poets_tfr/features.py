@@ -277,7 +277,7 @@ def _compute(
                 done.append((row.numpy(), forward(pictures)))
                 if len(done) > 1:  # one batch behind: a GPU computes while the next is fetched
                     done[-2] = done[-2][0], done[-2][1].numpy()
-                count = int((row.numpy() >= 0).sum())
+                count = int((done[-1][0] >= 0).sum())
                 bar.update(count)
                 observe(count, waited)
                 unkept = time.monotonic() - kept_at

@@ -93,6 +93,20 @@ def test_an_export_that_is_gone(
         self_test.check(result)
 
 
+def test_a_run_that_fails_meanwhile_does_not_wait_for_it(
+    trained: tuple[Places, Ended], colours_dir: Path, pictures: Pictures
+) -> None:
+    """The figures are drawn while the process labels: their error ends both at once."""
+    graph = Export('output_graph', str(trained[0].graph), str(trained[0].labels))
+    with self_test.started(1) as test:
+        assert test
+        result = test.begin([graph], pictures, str(trained[0].records), str(colours_dir))
+        # Left before it can have answered, as an error would leave.
+    ended = result()  # there at once, for the process is gone
+    assert not ended['passed']
+    assert ended['fault'].startswith('its process ended early')
+
+
 def verdict(export: Export, pictures: Pictures, scores: np.ndarray) -> dict[str, Any]:
     found = dict(zip(pictures.wanted.paths, scores.tolist(), strict=True))
     return self_test._verdict(export, {'stored': found, 'files': {}}, pictures.wanted)

@@ -63,17 +63,17 @@ def folded(graph_def: Any, feature_tensor: str) -> Any:
         if weights is None or node.attr['data_format'].s not in (b'', b'NHWC'):
             continue
         channels = int(np.prod(_by_channel(node, weights)))
-        affine, chain = _Affine(), [node]
-        while chain[-1].name != node_of(feature_tensor) and len(users[chain[-1].name]) == 1:
-            (user,) = users[chain[-1].name]
-            step = _as_affine(user, chain[-1].name, channels, constants)
+        affine, chain, last = _Affine(), [node], node.name
+        while last != node_of(feature_tensor) and len(users.get(last, ())) == 1:
+            (user,) = users[last]
+            step = _as_affine(user, last, channels, constants)
             if step is None:
                 break
-            affine = affine.then(step)
+            affine, last = affine.then(step), user.name
             chain.append(user)
         if any(each.op != 'BiasAdd' for each in chain[1:]):
             made |= {each.name: [] for each in chain}
-            made[chain[-1].name] = _with_bias(node, chain[-1].name, weights, affine, channels)
+            made[last] = _with_bias(node, last, weights, affine, channels)
     result = tf.compat.v1.GraphDef(versions=graph_def.versions)
     for node in graph_def.node:
         result.node.extend(made.get(node.name, [node]))
@@ -145,7 +145,7 @@ def _norm_as_affine(node: Any, source: str, channels: int, constants: _Constants
 
 def _per_channel(value: np.ndarray | None, channels: int) -> np.ndarray | None:
     """float64 [channels] or []; None for a constant of another shape, or of no float32."""
-    if value is None or value.dtype != np.float32:
+    if value is None or value.dtype != np.float32 or value.ndim > 4:
         return None
     if value.size == 1 or value.shape == (1,) * (value.ndim - 1) + (channels,):
         return value.reshape(-1 if value.size > 1 else ()).astype(np.float64)

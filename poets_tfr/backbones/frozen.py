@@ -54,7 +54,7 @@ class Backbone:
 
     @property
     def cache_key(self) -> str:
-        """Names the cache of this backbone's features: weights, preprocessing and precision."""
+        """Names the cache of this backbone's features: by all that decides their bits."""
         versions = f'{preprocess.VERSION} {folding.VERSION}'
         made_with = f'{self.digest} {self.preprocessing} {versions} {self.precision}'
         return f'{self.name}-{hashlib.sha256(made_with.encode()).hexdigest()[:16]}'
@@ -124,9 +124,9 @@ def _cut(graph_def: Any, input_tensor: str, feature_tensor: str) -> Any:
         copy.CopyFrom(node)
         # What stands before the input (decoding, resizing) falls away; and edges that only order
         # nodes: variables were read in an order, constants need none.
-        kept = [i for i in node.input if node.name != input_node and not i.startswith('^')]
         del copy.input[:]
-        copy.input.extend(kept)
+        if node.name != input_node:
+            copy.input.extend(tensor for tensor in node.input if not tensor.startswith('^'))
     sub_graph = tf.compat.v1.graph_util.extract_sub_graph(detached, [node_of(feature_tensor)])
     cut = tf.compat.v1.GraphDef(versions=graph_def.versions)
     cut.node.extend(node for node in sub_graph.node if node.name != input_node)

@@ -42,13 +42,13 @@ def reshaped(x: Any, rng: np.random.Generator) -> Any:
     return tf.reshape(constant(rng), [1, 1, 1, CHANNELS]) + scale * x
 
 
-def fused(x: Any, rng: np.random.Generator) -> Any:
+def fused(x: Any, rng: np.random.Generator, is_training: bool = False) -> Any:
     import tensorflow as tf
 
     values = [constant(rng) for _ in range(4)]
     return tf.raw_ops.FusedBatchNormV3(
         x=x, scale=values[0], offset=values[1], mean=values[2], variance=values[3],
-        is_training=False, epsilon=0.01,
+        is_training=is_training, exponential_avg_factor=0.5, epsilon=0.01,
     ).y  # fmt: skip
 
 
@@ -87,13 +87,21 @@ def used_twice(x: Any, rng: np.random.Generator) -> Any:
 
 
 def in_training(x: Any, rng: np.random.Generator) -> Any:
+    return fused(x, rng, is_training=True)
+
+
+def of_another_rank(x: Any, rng: np.random.Generator) -> Any:
     import tensorflow as tf
 
-    values = [constant(rng) for _ in range(4)]
-    return tf.raw_ops.FusedBatchNormV3(
-        x=x, scale=values[0], offset=values[1], mean=values[2], variance=values[3],
-        is_training=True, exponential_avg_factor=0.5,
-    ).y  # fmt: skip
+    return tf.squeeze(x * constant(rng, 1, 1, 1, 1, CHANNELS), 0)
+
+
+def beside_a_dead_end(x: Any, rng: np.random.Generator) -> Any:
+    """A convolution that nothing takes: the features are cut out of a larger network."""
+    import tensorflow as tf
+
+    tf.nn.conv2d(x, constant(rng, 1, 1, CHANNELS, 2), 1, 'SAME')
+    return tf.identity(x)
 
 
 def network(layer: Layer, depthwise: bool) -> Any:
@@ -151,7 +159,7 @@ def test_what_is_affine_by_channel_becomes_weights_and_a_bias(
 @pytest.mark.parametrize(
     'layer',
     [only_biased, taken_from_a_constant, scaled_by_position, scaled_by_itself, used_twice,
-     in_training],
+     in_training, of_another_rank, beside_a_dead_end],
 )  # fmt: skip
 def test_everything_else_stays_as_it_is(layer: Layer) -> None:
     plain = network(layer, depthwise=False)
@@ -171,6 +179,16 @@ def test_of_the_real_mobilenet_only_convolutions_biases_and_activations_are_left
     kinds = Counter(node.op for node in frozen.load(config).graph_def.node)
     assert kinds['Conv2D'] + kinds['DepthwiseConv2dNative'] == kinds['BiasAdd'] == 28
     assert not {'Mul', 'Add', 'Rsqrt', 'Sub'} & set(kinds)
+
+
+def test_of_a_keras_network_no_edge_is_left_that_only_orders() -> None:
+    config = BackboneConfig(architecture='MobileNet_0.25', weights='random', image_size=32)
+    model, spec, source = frozen.build_keras(config)
+    nodes = frozen.freeze_model(model, spec, source, digest='').graph_def.node
+    kinds = Counter(node.op for node in nodes)
+    assert kinds['Conv2D'] + kinds['DepthwiseConv2dNative'] == kinds['BiasAdd'] == 27
+    assert not {'Mul', 'Rsqrt', 'NoOp'} & set(kinds)
+    assert not [name for node in nodes for name in node.input if name.startswith('^')]
 
 
 def test_features_of_another_folding_are_kept_apart(
