@@ -142,7 +142,11 @@ def _decode(content: bytes, kind: str, channels: int = 3, ratio: int = 1) -> np.
 
     try:
         if kind == 'JPEG':
-            pixels = tf.io.decode_jpeg(content, channels=3, ratio=ratio)
+            # A tensor and a float: with anything else TensorFlow's Python goes the long way round,
+            # which holds other threads up.
+            pixels = tf.io.decode_jpeg(
+                tf.constant(content), channels=3, ratio=ratio, acceptable_fraction=1.0
+            )
         elif kind == 'PNG':
             pixels = tf.io.decode_png(content, channels=channels)
         else:

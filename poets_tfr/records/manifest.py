@@ -87,9 +87,9 @@ class ShardIndex:
     entries: tuple[IndexEntry, ...]
 
     def save(self, path: str) -> None:
-        header = dataclasses.asdict(self)
-        entries = header.pop('entries')
-        lines = [json.dumps(line, separators=(',', ':')) for line in ({**header}, *entries)]
+        header = {name: value for name, value in vars(self).items() if name != 'entries'}
+        values = header, *map(vars, self.entries)
+        lines = [json.dumps(line, separators=(',', ':')) for line in values]
         files.write_bytes(path, '\n'.join([*lines, '']).encode('ascii'))
 
     @classmethod
