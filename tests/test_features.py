@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import hashlib
 import io
 import re
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -376,6 +379,24 @@ def test_the_network_is_traced_once(
     extract(records, tmp_path)
     (function,) = counting.functions
     assert function.experimental_get_tracing_count() == 1
+
+
+def test_a_network_is_compiled_once_for_all_that_is_computed_with_it(
+    config: BackboneConfig,
+) -> None:
+    """Compiling Inception takes seconds, and pictures' and copies' features come one by one."""
+    backbone = frozen.load(config)
+    compiled = compile_forward(backbone, 4, 'off')
+    assert compile_forward(backbone, 4, 'off') is compiled
+    assert compile_forward(backbone, 3, 'off') is not compiled
+    assert compile_forward(backbone, 4, 'on') is not compiled
+    halved = dataclasses.replace(backbone, precision='bfloat16')
+    assert compile_forward(halved, 4, 'off') is not compiled
+
+    freed = weakref.ref(backbone)
+    del backbone
+    gc.collect()
+    assert freed() is None
 
 
 def test_features_that_are_no_numbers_name_the_picture(

@@ -33,7 +33,7 @@ log = logging.getLogger('poets_tfr')
 _FROZEN_INPUT, _FROZEN_FEATURES = 'pictures:0', 'Identity:0'  # as TensorFlow names them
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Backbone:
     """pictures float32 [n, size, size, 3], normalised -> features float32 [n, feature_width].
 

@@ -319,7 +319,7 @@ def test_inception_v3_with_weights_of_a_file(
     assert wanted.std(axis=0).max() > 0.1
     (kept,) = (tmp_path / 'frozen').iterdir()
     written = kept.stat().st_mtime_ns
-    assert frozen.load(config) == backbone
+    assert vars(frozen.load(config)) == vars(backbone)
     assert kept.stat().st_mtime_ns == written, 'not built again'
 
 
@@ -333,7 +333,7 @@ def test_a_damaged_frozen_inception_is_built_again(
     (kept,) = (tmp_path / 'frozen').iterdir()
     content = kept.read_bytes()
     kept.write_bytes(content[:-1])
-    assert frozen.load(config) == first
+    assert vars(frozen.load(config)) == vars(first)
     assert f'{kept} is damaged' in caplog.text
     assert kept.read_bytes() == content
     other = frozen.load(inception_config(directory / 'inception_v3_notop.h5', tmp_path))

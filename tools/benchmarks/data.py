@@ -8,8 +8,8 @@ import glob
 import os
 from typing import Any
 
-from poets_tfr import drawing
-from poets_tfr.backbones import frozen
+from poets_tfr import downloads, drawing
+from poets_tfr.backbones import catalog, frozen
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import BackboneConfig, ConversionConfig
 from poets_tfr.pictures import pipeline
@@ -85,6 +85,18 @@ class Data:
 
     def mobilenet(self) -> Backbone:
         return frozen.load(self.mobilenet_config())
+
+    def mobilenet_as_published(self) -> Backbone:
+        """Node for node as the original ran it, where it is the real one."""
+        import tensorflow as tf
+
+        network, config = self.mobilenet(), self.mobilenet_config()
+        source = catalog.backbone_spec(config.architecture).source
+        if not self.models or not isinstance(source, catalog.FrozenGraphSource):
+            return network
+        archive = downloads.fetch(source.download, config.model_dir)
+        content = downloads.read_member(archive, source.member)
+        return dataclasses.replace(network, graph_def=tf.compat.v1.GraphDef.FromString(content))
 
     def inception(self) -> Backbone:
         return frozen.load(self.inception_config())
