@@ -13,6 +13,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import socket
@@ -24,6 +25,8 @@ from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
 from poets_tfr.config import InputError
+
+log = logging.getLogger('poets_tfr')
 
 _REMOTE_CALLS = 32  # at a time: each waits for the network, and takes no core
 _SPECIAL = {
@@ -255,6 +258,14 @@ def json_bytes(value: Any) -> bytes:
     """The same for the same value: sorted keys, two spaces, one final newline."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True)
     return text.encode('ascii') + b'\n'
+
+
+def may_replace(path: str, mark: bytes) -> bool:
+    """Whether no file stands there, or one that bears the mark of ours; else logs a warning."""
+    if not exists(path) or mark in read_bytes(path):
+        return True
+    log.warning('%s was not written by this program: it stays, and ours is not written.', path)
+    return False
 
 
 def remove(path: str) -> None:

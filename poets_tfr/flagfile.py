@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from poets_tfr import files
 from poets_tfr.config import RetrainConfig
-
-log = logging.getLogger('poets_tfr')
 
 NAME = 'retrain.flags'
 _OPENING = '# Repeats this run:  python tools/retrain.py --flagfile='
@@ -28,9 +25,7 @@ _NOT_REPEATED = frozenset({'resume'})  # the repeated run begins at the beginnin
 def save(config: RetrainConfig, insisted: Mapping[str, Any]) -> None:
     """Writes it into summaries_dir; a file of that name that is not ours stays as it is."""
     path = files.join(files.absolute(config.output.summaries_dir), NAME)
-    opening = _OPENING.encode()
-    if files.exists(path) and not files.read_bytes(path).startswith(opening):
-        log.warning('%s was not written by this program: it stays, and no other is written.', path)
+    if not files.may_replace(path, _OPENING.encode()):
         return
     lines = [f'{_OPENING}{path}', *flags_of(config, insisted)]
     files.write_bytes(path, '\n'.join([*lines, '']).encode('utf-8', 'surrogateescape'))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import math
 from collections.abc import Mapping, Sequence
 
@@ -15,8 +14,6 @@ from poets_tfr.features import SplitFeatures
 from poets_tfr.progress import printable
 from poets_tfr.records.manifest import Manifest
 from poets_tfr.records.reading import read_pictures
-
-log = logging.getLogger('poets_tfr')
 
 CONFIG = 'projector_config.pbtxt'
 TENSOR, METADATA, SPRITE = (
@@ -40,8 +37,7 @@ def save(
     What somebody else put there stays, and nothing is written beside it.
     """
     config = files.join(summaries_dir, CONFIG)
-    if files.exists(config) and not files.read_bytes(config).startswith(_MARK.encode()):
-        log.warning('%s is not ours: it stays, and no projector is written.', config)
+    if not files.may_replace(config, _MARK.encode()):
         return
     if not most:
         if files.exists(config):

@@ -21,6 +21,10 @@ log = logging.getLogger('poets_tfr')
 JSON, HTML = 'report.json', 'report.html'
 FORMAT = 'poets_tfr report 1'
 MOST_POINTS = 500  # of a curve
+_MARKS = {
+    JSON: b'"format": "poets_tfr report',
+    HTML: b'<meta name="generator" content="poets_tfr">',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,15 +91,17 @@ class Report:
 
 
 def save(directory: str, report: Report) -> None:
-    """Writes report.json and report.html, whole or not at all."""
+    """Writes report.json and report.html, whole or not at all; other people's stay as they are."""
     value = report.to_json()
     thumbnails = [
         base64.b64encode(mistake.thumbnail).decode('ascii') for mistake in report.mistakes
     ]
     html = page.render(value, list(report.metrics), thumbnails)
-    files.write_bytes(files.join(directory, HTML), html.encode('utf-8'))
-    files.write_json(files.join(directory, JSON), value)
-    log.info('Report: %s', files.join(directory, HTML))
+    for name, content in (HTML, html.encode('utf-8')), (JSON, files.json_bytes(value)):
+        path = files.join(directory, name)
+        if files.may_replace(path, _MARKS[name]):
+            files.write_bytes(path, content)
+            log.info('Report: %s', path)
 
 
 def mistakes(

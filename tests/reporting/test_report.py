@@ -113,6 +113,25 @@ def test_names_do_no_harm(tmp_path: Path) -> None:
     assert '\u202e' not in found.text
 
 
+def test_only_its_own_reports_are_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    html, json_ = tmp_path / 'report.html', tmp_path / 'report.json'
+    report.save(str(tmp_path), reported(['a', 'b']))
+    first = html.read_bytes(), json_.read_bytes()
+    report.save(str(tmp_path), reported(['c', 'd']))
+    assert (html.read_bytes() != first[0], json_.read_bytes() != first[1]) == (True, True)
+    assert not [record for record in caplog.records if record.levelname == 'WARNING']
+
+    html.write_text('<!DOCTYPE html><title>my thesis</title>')
+    json_.write_text('{"format": "mine"}')
+    report.save(str(tmp_path), reported(['a', 'b']))
+    assert html.read_text() == '<!DOCTYPE html><title>my thesis</title>'
+    assert json_.read_text() == '{"format": "mine"}'
+    for path in html, json_:
+        assert f'{path} was not written by this program: it stays' in caplog.text
+
+
 def test_names_survive_in_json(tmp_path: Path) -> None:
     report.save(str(tmp_path), reported(HOSTILE))
     value = json.loads((tmp_path / 'report.json').read_bytes())
