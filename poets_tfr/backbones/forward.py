@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from poets_tfr.config import Xla
 Forward = Callable[[Any], Any]
 
 _compiled: WeakKeyDictionary[Backbone, dict[tuple[int, Xla], Forward]] = WeakKeyDictionary()
+atexit.register(_compiled.clear)  # while TensorFlow's modules, which they end with, still stand
 
 
 def compile_forward(backbone: Backbone, batch_size: int, xla: Xla) -> Forward:

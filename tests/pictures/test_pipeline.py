@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import colours
@@ -148,3 +150,19 @@ def test_only_the_wanted_copies_are_made(shards: tuple[list[str], np.ndarray]) -
     assert sorted(some.tolist()) == [-1, -1, 4, 15, 17, 86]
     for number, picture in zip(some[:4], few[:4], strict=True):
         np.testing.assert_array_equal(picture, pictures[numbers == number][0])
+
+
+def test_nothing_is_left_in_the_temporary_folder(
+    shards: tuple[list[str], np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AutoGraph would write a file for each function, and a stopped process would leave them."""
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    paths, pictures = shards
+    wanted = np.ones(len(pictures), bool)
+    wanted[0] = False
+    assert batches_of(paths, wanted, 4)
+    copies = pipeline.one_pass_distorted(
+        paths, RECORDS, wanted[:, None].repeat(2, 1), MODEL, 4, DISTORTIONS, np.arange(len(wanted))
+    )
+    assert len(list(copies)) == 9
+    assert list(tmp_path.iterdir()) == []
