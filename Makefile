@@ -83,7 +83,7 @@ train: setup ## IMAGE_DIR (or RECORDS_DIR) -> a classifier, all stages
 tensorboard: setup ## watch the training: serves SUMMARIES_DIR (default /tmp/retrain_logs)
 	@test -d "$${SUMMARIES_DIR:-/tmp/retrain_logs}" || { \
 		echo "$${SUMMARIES_DIR:-/tmp/retrain_logs} is not there yet: run make train first" >&2; exit 1; }
-	@echo 'Accuracy and cross entropy, train and validation in one chart: http://localhost:6006/#custom_scalars'
+	@echo 'Accuracy and cross entropy, train and validation in one chart: #custom_scalars behind the address below'
 	TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m tensorboard.main --logdir "$${SUMMARIES_DIR:-/tmp/retrain_logs}" $(FLAGS)
 
 # Needs Debian's packages chromium and chromium-driver.

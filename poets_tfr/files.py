@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import stat
 import sys
@@ -85,7 +86,8 @@ def os_errors(path: str) -> Iterator[None]:
             tf.errors.ResourceExhaustedError: errno.ENOSPC,
         }
         number = numbers.get(type(error), errno.EIO)
-        raise OSError(number, error.message.split('\n')[0], path) from None
+        message = error.message.split('\n')[0].removeprefix(f'{path}; ')
+        raise OSError(number, message, path) from None
 
 
 def exists(path: str) -> bool:
@@ -224,17 +226,27 @@ def replacing(path: str) -> Iterator[str]:
     The folder is created. On an error nothing is left behind; a process killed inside the block
     leaves a hidden `.part` file, which `remove_stale_parts` removes.
     """
-    directory, name = path.rsplit('/', 1) if is_remote(path) else os.path.split(path)
-    make_dirs(directory or '.')
-    part = join(directory, f'.{name}.{_host()}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part')
+    part = part_of(path)
+    make_dirs(os.path.dirname(part) or '.')
     try:
         yield part
         _fsync(part)
         move(part, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             remove(part)
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            raise OSError(error.errno, error.strerror, path) from None  # a full disk has no name
         raise
+
+
+def part_of(path: str) -> str:
+    """A hidden name beside `path` for what is to get that name once it is whole.
+
+    What a killed process leaves under it, `remove_stale_parts` removes.
+    """
+    directory, name = path.rsplit('/', 1) if is_remote(path) else os.path.split(path)
+    return join(directory, f'.{name}.{_host()}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part')
 
 
 def write_bytes(path: str, content: bytes) -> None:
@@ -289,7 +301,7 @@ def remove_empty_dir(directory: str) -> None:
 
 
 def remove_stale_parts(directory: str, sole_writer: bool = False) -> None:
-    """Removes what killed processes left of their unfinished writes into a local folder.
+    """Removes what killed processes left of their unfinished files and folders in a local folder.
 
     Only of this machine's processes, unless the caller is the folder's `sole_writer`: a killed
     container leaves its files under a host name that never comes back.
@@ -299,8 +311,11 @@ def remove_stale_parts(directory: str, sole_writer: bool = False) -> None:
     for name in list_names(directory):
         if match := _PART.fullmatch(name):
             dead = match['host'] == _host() and not _is_alive(int(match['pid']))
-            if dead or sole_writer:
-                remove(join(directory, name))
+            part = join(directory, name)
+            if (dead or sole_writer) and os.path.isdir(part):
+                shutil.rmtree(part)
+            elif dead or sole_writer:
+                remove(part)
 
 
 def sha256_of(path: str) -> str:

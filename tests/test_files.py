@@ -206,12 +206,26 @@ def test_parts_of_dead_processes_go_and_others_stay(tmp_path: Path) -> None:
         others = {'.hidden', '.x.part', 'shard.0123abcd.part', part(host, 10**30)}
         for name in {*living, *others, part(host, dead_pid())}:
             (tmp_path / name).touch()
+        unfinished = tmp_path / part(host, dead_pid()) / 'variables'
+        unfinished.mkdir(parents=True)
+        (unfinished / 'a').touch()
         files.remove_stale_parts(str(tmp_path))
         assert {path.name for path in tmp_path.iterdir()} == living | others
         files.remove_stale_parts(str(tmp_path), sole_writer=True)
         assert {path.name for path in tmp_path.iterdir()} == others
         (tmp_path / os.path.basename(own)).touch()
     files.remove_stale_parts(str(tmp_path / 'no such folder'))
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    def fill() -> None:
+        with files.replacing(str(tmp_path / 'f')), open('/dev/full', 'wb') as full:
+            full.write(bytes(1 << 20))
+
+    with pytest.raises(OSError, match='No space left') as raised:
+        fill()
+    assert raised.value.filename == str(tmp_path / 'f')
+    assert not list(tmp_path.iterdir())
 
 
 # Permissions

@@ -311,6 +311,12 @@ def test_what_cannot_be_written_is_said_before_any_work(
     ended = retrain(places, model_dir, f'--image_dir={colours_dir}', flag)
     assert ended.status == 1
     assert flag in ended.err
+    one = f'{tmp_path}/./both.pb'
+    for flag, other in ('output_labels', 'output_graph'), ('tflite_output', 'output_graph'):
+        typed = f'--image_dir={colours_dir}', f'--{other}={tmp_path}/both.pb', f'--{flag}={one}'
+        ended = retrain(places, model_dir, *typed)
+        assert (ended.status, ended.err.count('\n')) == (1, 1)
+        assert f'--{other} and --{flag} both name {one}' in ended.err
     assert not list(places.records.iterdir())  # made, to see that it can be, but nothing is in it
     assert (tmp_path / 'model/thesis.txt').exists()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,13 +33,13 @@ _DESCRIPTION = os.path.join('assets.extra', descriptions.FILE)
 
 def check_dir(directory: str) -> None:
     """Raises InputError unless the folder is free, or holds versions that Serving could serve."""
+    files.check_writable_dir(os.path.abspath(directory), 'saved_model_dir')
     foreign = [name for name in files.list_names(directory) if not _is_version_or_hidden(name)]
     if foreign:
         raise InputError(
             f'--saved_model_dir={directory} holds something else ({foreign[0]}): name an empty or '
             'new folder.'
         )
-    files.check_writable_dir(os.path.abspath(directory), 'saved_model_dir')
 
 
 def save(
@@ -69,7 +69,10 @@ def save(
     newest = os.path.join(directory, str(versions[-1])) if versions else ''
     if newest and _kept_model(newest) == model:
         return newest
-    with tempfile.TemporaryDirectory(dir=directory, prefix='.new.') as work:
+    files.remove_stale_parts(directory)
+    work = files.part_of(os.path.join(directory, 'new'))
+    try:
+        os.mkdir(work)
         labels_file = os.path.join(work, 'labels.txt')
         files.write_bytes(labels_file, description.labels_txt())
         new = os.path.join(work, 'new')
@@ -79,6 +82,8 @@ def save(
         files.write_json(os.path.join(new, _DESCRIPTION), model)
         version = os.path.join(directory, str(versions[-1] + 1 if versions else 1))
         os.rename(new, version)  # fails where another run has just written this version
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     return version
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from poets_tfr import files
 from poets_tfr.backbones.catalog import KerasSource
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.config import OutputConfig
+from poets_tfr.config import InputError, OutputConfig
 from poets_tfr.export import keras_model, saved_model, tflite
 from poets_tfr.export.frozen_graph import FrozenGraph
 from poets_tfr.training.head import Head
@@ -40,7 +41,16 @@ class Export:
 
 
 def check_outputs(output: OutputConfig) -> None:
-    """Raises InputError when a place for an export cannot be written."""
+    """Raises InputError when a place for an export cannot be written, or is another's as well."""
+    flag_of: dict[str, str] = {}
+    for flag in 'output_graph', 'output_labels', 'saved_model_dir', 'tflite_output', 'keras_output':
+        if path := getattr(output, flag):
+            place = path if files.is_remote(path) else os.path.realpath(path)
+            if place in flag_of:
+                raise InputError(
+                    f'--{flag_of[place]} and --{flag} both name {path}: name two files.'
+                )
+            flag_of[place] = flag
     files.check_writable(output.output_graph, 'output_graph')
     files.check_writable(output.output_labels, 'output_labels')
     if output.saved_model_dir:

@@ -145,6 +145,8 @@ def _class_folders(config: ConversionConfig) -> tuple[list[tuple[str, Contents]]
                 found.append((entry.name, contents))
     if len(found) < 2:
         raise InputError(_too_few_classes(root, top, [name for name, _ in found]))
+    if loose := sum(map(is_picture, top)):
+        log.warning('%s: %d pictures lie in no folder of a class: not taken.', root, loose)
     return found, ignored
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import tensorflow as tf
 from command_line import Ended, Places
 from PIL import Image
 
+from poets_tfr import files
 from poets_tfr.backbones import frozen
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import BackboneConfig, InputError
@@ -98,6 +102,10 @@ def test_each_model_is_a_version(backbone: Backbone, tmp_path: Path, pngs: list[
         return Labeller(str(tmp_path / folder)).scores_of_stored(pngs)
 
     (tmp_path / 'model').mkdir()  # an empty one is free
+    killed = subprocess.Popen([sys.executable, '-c', ''])
+    killed.wait()
+    host = os.path.basename(files.part_of('x')).split('.')[2]
+    (tmp_path / f'model/.new.{host}.{killed.pid}.0123abcd.part/new').mkdir(parents=True)
     labels = ['a', 'b']
     first = saved_model.save(f'{tmp_path}/model/', backbone, head(0.01), labels)
     assert first == f'{tmp_path}/model/1'

@@ -340,6 +340,18 @@ def test_the_original_s_warnings(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert no_files == 'No files found in notes: it is not taken as a class.'
 
 
+def test_pictures_beside_the_class_folders_are_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(tmp_path, numbered('daisy', 20) + numbered('roses', 20))
+    touch(tmp_path, ['a.jpg', 'b.PNG', '.hidden.jpg', 'LICENSE.txt'])
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        listing = listed(tmp_path)
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told == f'{tmp_path}: 2 pictures lie in no folder of a class: not taken.'
+    assert listing.ignored == 4
+
+
 def test_counts_are_in_label_order(tmp_path: Path) -> None:
     touch(tmp_path, numbered('roses', 50) + numbered('daisy', 30))
     listing = listed(tmp_path)
