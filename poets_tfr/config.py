@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 import re
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 SplitBy = Literal['relative_path', 'given_path']
@@ -329,6 +330,8 @@ class FineTuneConfig:
         patience = self.fine_tune_patience
         _require(self, 'fine_tune_patience', '0 (never stop early) or more', patience >= 0)
         _require_one_of(self, 'fine_tune_precision', get_args(TrainingPrecision))
+        if not self.is_on:
+            _require_defaults(self, vars(self), 'fine_tune_from')
 
     @property
     def is_on(self) -> bool:
@@ -380,6 +383,14 @@ class OutputConfig:
             'a TensorFlow op name: letters, digits and . _ - /, without a colon',
             re.fullmatch(r'[A-Za-z0-9.][A-Za-z0-9_.\-/]*', name) is not None,
         )
+        if not self.tflite_output:
+            _require_defaults(self, ['tflite_quantization'], 'tflite_output')
+        directory = self.intermediate_output_graphs_dir
+        default = OutputConfig.intermediate_output_graphs_dir
+        is_default = os.path.abspath(directory) == os.path.abspath(default)  # as flagfiles have it
+        if directory and not is_default and not frequency:
+            needing = ['intermediate_output_graphs_dir']
+            _require_defaults(self, needing, 'intermediate_store_frequency')
 
     @property
     def profiled(self) -> tuple[int, int] | None:
@@ -428,6 +439,7 @@ class RetrainConfig:
                 f'goes with --architecture={INCEPTION_V3} and the models of keras.applications.'
             )
         self._check_live_distortions()
+        self._check_profile()
 
     @property
     def _takes_lbfgs(self) -> bool:
@@ -443,6 +455,14 @@ class RetrainConfig:
             raise InputError(
                 f'--augment_copies=0 distorts the pictures of every step anew, and {flag} makes '
                 'every step take all of them: keep copies (--augment_copies=8), or take batches.'
+            )
+
+    def _check_profile(self) -> None:
+        profiled, steps = self.output.profiled, self.head.how_many_training_steps
+        if profiled and profiled[0] >= steps:
+            raise InputError(
+                f'--profile_steps={self.output.profile_steps}: nothing to profile, for training '
+                f'ends before step {profiled[0]} (--how_many_training_steps={steps}, from 0 on).'
             )
 
 
@@ -468,6 +488,8 @@ class EvaluationConfig:
     records_dir: str = ''
     split: Split = 'test'
     report_dir: str = ''
+    recursive: bool = ConversionConfig.recursive
+    follow_links: bool = ConversionConfig.follow_links
 
     def __post_init__(self) -> None:
         if bool(self.image_dir) == bool(self.records_dir):
@@ -504,6 +526,21 @@ def _is_inside(path: str, directory: str) -> bool:
 def _require(config: object, field: str, constraint: str, holds: bool) -> None:
     if not holds:
         raise InputError(f'--{field}={getattr(config, field)!r} must be {constraint}.')
+
+
+def _require_defaults(config: object, fields: Iterable[str], needed: str) -> None:
+    """Refuses what would do nothing without the flag `needed`."""
+    values = {field: getattr(config, field) for field in fields}
+    idle = [
+        f'--{field}={value}'
+        for field, value in values.items()
+        if value != getattr(type(config), field)
+    ]
+    if idle:
+        raise InputError(
+            f'{", ".join(idle)} would do nothing without --{needed}: give --{needed} too, or leave '
+            'out what needs it.'
+        )
 
 
 def _require_one_of(config: object, field: str, choices: tuple[str, ...]) -> None:

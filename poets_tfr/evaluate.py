@@ -13,12 +13,12 @@ import numpy as np
 
 from poets_tfr import files, progress
 from poets_tfr.config import EvaluationConfig, InputError
-from poets_tfr.label import Labeller
-from poets_tfr.label.inputs import find_pictures
+from poets_tfr.label import Labelled, Labeller
 from poets_tfr.progress import printable, timed
 from poets_tfr.records import codecs
-from poets_tfr.records.image_dir import label_of
-from poets_tfr.records.manifest import MANIFEST, check_shards, load_manifest
+from poets_tfr.records.folders import Folders, is_hidden, is_picture
+from poets_tfr.records.image_dir import label_of, warn_of_what_is_left
+from poets_tfr.records.manifest import MANIFEST, Manifest, check_shards, load_manifest
 from poets_tfr.records.reading import each_picture, read_pictures
 from poets_tfr.reporting import about, metrics, report
 from poets_tfr.reporting.metrics import Metrics
@@ -30,6 +30,14 @@ log = logging.getLogger('poets_tfr')
 
 _BATCH = 32
 _MOST_IN_TABLE = 20  # classes in a confusion matrix of text
+
+
+class LabelledFile(NamedTuple):
+    """A file of image_dir, its path relative to it. `fault`: why it must not be opened, or ''."""
+
+    path: str
+    label: str
+    fault: str
 
 
 class _Scored(NamedTuple):
@@ -49,23 +57,42 @@ class Evaluated:
     bad: int
 
 
-def evaluate(config: EvaluationConfig, labeller: Labeller, graph: str) -> Evaluated:
+def find(config: EvaluationConfig) -> Manifest | list[LabelledFile]:
+    """What there is to label. Without the export, and so without TensorFlow.
+
+    Raises:
+      InputError: no such pictures.
+    """
+    if config.image_dir:
+        return _find_files(config)
+    manifest = load_manifest(config.records_dir)
+    check_shards(config.records_dir, manifest)
+    return manifest
+
+
+def evaluate(
+    config: EvaluationConfig,
+    found: Manifest | Sequence[LabelledFile],
+    labeller: Labeller,
+    graph: str,
+) -> Evaluated:
     """Labels every picture, says how many were labelled rightly, and writes the report asked for.
 
     Args:
       config: which pictures.
+      found: of `find`.
       labeller: of the export.
       graph: the export's path, for the report.
 
     Raises:
-      InputError: no such pictures, or classes that the model does not know.
+      InputError: no whole picture, or classes that the model does not know.
     """
     timings: dict[str, float] = {}
     with timed(timings, 'labelling'):
-        scored = list(_scored(config, labeller))
+        scored = list(_scored(config, found, labeller))
     whole = [each for each in scored if each.scores is not None]
     if not whole:
-        raise InputError(f'{config.image_dir or config.records_dir}: no picture to evaluate.')
+        raise InputError(_no_picture(config.image_dir or config.records_dir))
     predictions = Predictions(
         tuple(each.path for each in whole),
         np.array([each.label for each in whole], np.int32),
@@ -110,39 +137,69 @@ def _percent(share: float) -> str:
     return '-' if np.isnan(share) else f'{share * 100:.1f}%'
 
 
-def _scored(config: EvaluationConfig, labeller: Labeller) -> Iterator[_Scored]:
-    if config.image_dir:
-        return _scored_files(config.image_dir, labeller)
-    return _scored_records(config, labeller)
+def _no_picture(where: str) -> str:
+    return f'{where}: no picture to evaluate.'
 
 
-def _scored_files(image_dir: str, labeller: Labeller) -> Iterator[_Scored]:
-    """A picture's path is relative to image_dir; its label is its folder's."""
+def _find_files(config: EvaluationConfig) -> list[LabelledFile]:
+    root = config.image_dir
     try:
-        entries = files.scan(image_dir)
+        entries = files.scan(root)
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f'--image_dir: there is no folder {image_dir}.') from None
-    classes = [entry.name for entry in entries if entry.is_dir and entry.name[:1] != '.']
+        raise InputError(f'--image_dir: there is no folder {root}.') from None
+    classes = [entry for entry in entries if entry.is_dir and not is_hidden(entry.name)]
     if not classes:
-        raise InputError(f'--image_dir: {image_dir} holds no folders: one is wanted per class.')
-    places = _places(labeller.labels, map(label_of, classes), image_dir)
-    labels: dict[str, int] = {}
-    for folder, place in zip(classes, places, strict=True):
-        found = find_pictures([files.join(image_dir, folder)])
-        labels.update(dict.fromkeys(found, place))
-    with progress.bar(len(labels), 'pictures', 'Labelling') as bar:
-        for labelled in labeller.label_files(labels):
-            path = os.path.relpath(labelled.path, image_dir).replace(os.sep, '/')
-            if labelled.scores is None:
-                log.warning('%s: %s', printable(labelled.path), labelled.reason)
-            yield _Scored(path, labels[labelled.path], labelled.scores)
+        raise InputError(f'--image_dir: {root} holds no folders: one is wanted per class.')
+    folders = Folders(root, config.recursive, config.follow_links)
+    found = []
+    for entry in classes:
+        name = entry.name
+        if folders.leads_out(entry, files.join(root, name)):
+            log.warning('%s is a link out of %s: not followed.', printable(name), root)
+            continue
+        contents = folders.look_into(name)
+        warn_of_what_is_left(name, contents)
+        if not contents.pictures:
+            log.warning('No files found in %s: it is not taken as a class.', printable(name))
+        label = label_of(name)
+        found += [LabelledFile(f'{name}/{p.name}', label, p.fault) for p in contents.pictures]
+    if not found:
+        raise InputError(f'--image_dir: {_no_picture(root)}')
+    if loose := sum(map(is_picture, entries)):
+        log.warning('%s: %d pictures lie in no folder of a class: not taken.', root, loose)
+    return found
+
+
+def _scored(
+    config: EvaluationConfig, found: Manifest | Sequence[LabelledFile], labeller: Labeller
+) -> Iterator[_Scored]:
+    if isinstance(found, Manifest):
+        return _scored_records(config, found, labeller)
+    return _scored_files(config.image_dir, found, labeller)
+
+
+def _scored_files(
+    image_dir: str, found: Sequence[LabelledFile], labeller: Labeller
+) -> Iterator[_Scored]:
+    labels = list(dict.fromkeys(file.label for file in found))
+    places = dict(zip(labels, _places(labeller.labels, labels, image_dir), strict=True))
+    labelled = labeller.label_files(
+        files.join(image_dir, file.path) for file in found if not file.fault
+    )
+    with progress.bar(len(found), 'pictures', 'Labelling') as bar:
+        for file in found:
+            path = files.join(image_dir, file.path)
+            scored = Labelled(path, None, file.fault) if file.fault else next(labelled)
+            if scored.scores is None:
+                log.warning('%s: %s', printable(path), scored.reason)
+            yield _Scored(file.path, places[file.label], scored.scores)
             bar.update()
 
 
-def _scored_records(config: EvaluationConfig, labeller: Labeller) -> Iterator[_Scored]:
+def _scored_records(
+    config: EvaluationConfig, manifest: Manifest, labeller: Labeller
+) -> Iterator[_Scored]:
     records_dir, split = config.records_dir, config.split
-    manifest = load_manifest(records_dir)
-    check_shards(records_dir, manifest)
     places = _places(labeller.labels, manifest.labels, records_dir)
     pictures = iter(each_picture(records_dir, manifest, split))
     with progress.bar(manifest.splits[split].pictures, 'pictures', 'Labelling') as bar:

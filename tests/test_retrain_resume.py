@@ -69,6 +69,7 @@ def test_another_runs_checkpoint_is_refused_and_stays(
     ended = retrain(places, model_dir, '--resume', flag)
     assert ended.status == 1
     assert says in ended.err
+    assert 'null' not in ended.err, 'a setting that one of them has not'
     after = {path.name: path.read_bytes() for path in (places.checkpoints / 'head').iterdir()}
     assert after == before
 

@@ -19,7 +19,7 @@ import browser as browsers
 import colours
 import numpy as np
 import pytest
-from command_line import ROOT, Ended, Places, call
+from command_line import ROOT, Ended, Places, call, start
 
 from poets_tfr.label import Labeller
 
@@ -133,11 +133,26 @@ def test_what_is_refused(
     assert ask(port, 'POST', '/label', picture('bluebells'))[1]['label'] == 'bluebells'
 
 
-def test_the_address_is_taken(trained: tuple[Places, Ended], port: int) -> None:
-    ended = call('serve', f'--graph={trained[0].graph}', f'--port={port}')
+def test_the_address_is_taken(port: int) -> None:
+    ended = call('serve', '--graph=nowhere.pb', f'--port={port}')  # the port is looked at first
     assert ended.status == 1
     assert ended.err.startswith(f'serve.py: error: --host=127.0.0.1 --port={port}: ')
     assert 'Another --port' in ended.err
+
+
+@pytest.mark.parametrize('host', ['nosuchhost.invalid', '192.0.2.1', 'two..dots'])
+def test_a_host_that_is_none_of_this_computer(trained: tuple[Places, Ended], host: str) -> None:
+    program = f"""
+import sys
+from poets_tfr.tools import serve
+status = serve.main(['serve.py', '--host={host}', '--graph={trained[0].graph}'])
+print(status, 'tensorflow' in sys.modules)
+"""
+    ended = start('-c', program)
+    assert ended.out == '1 False\n'
+    assert ended.err.startswith(f'serve.py: error: --host={host}: ')
+    assert '127.0.0.1' in ended.err
+    assert '--port' not in ended.err
 
 
 def test_no_graph() -> None:

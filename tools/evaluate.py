@@ -29,7 +29,8 @@ def _main(values: absl_flags.FlagValues, positional: list[str]) -> int:
     config = flags.build(EvaluationConfig, values)
     if config.report_dir:
         files.check_writable_dir(config.report_dir, 'report_dir')
-    evaluated = evaluate.evaluate(config, flags.open_labeller(values), values.graph)
+    found = evaluate.find(config)  # first: the export takes seconds to open
+    evaluated = evaluate.evaluate(config, found, flags.open_labeller(values), values.graph)
     if evaluated.bad:
         print(f'{evaluated.bad} files are no whole pictures.', file=sys.stderr)
     return 1 if evaluated.bad else 0

@@ -241,6 +241,8 @@ _EVALUATION = {
     'records_dir': 'Or where a conversion wrote its TFRecords.',
     'split': 'Which pictures of records_dir.',
     'report_dir': 'Where report.html and report.json go; by default nowhere.',
+    'recursive': _CONVERSION['recursive'],
+    'follow_links': _CONVERSION['follow_links'],
 }
 _SERVE = {
     'host': (
@@ -434,6 +436,7 @@ def _parse_and_run(
         print(f'{usage}\nflags:\n{_help(values)}', flush=True)
         return 0
     positional = values(_flagfiles_first(argv), known_only=keep_unknown)[1:]
+    _check_split(values, argv)
     _start_logging(values.logging_verbosity)
     start_up.prepare_tensorflow()
     return main(values, positional) or 0
@@ -497,6 +500,19 @@ def _flagfiles_first(argv: list[str]) -> list[str]:
         else:
             rest.append(argument)
     return [argv[0], *first, *rest]
+
+
+def _check_split(values: flags.FlagValues, argv: list[str]) -> None:
+    """Of a flagfile --split_prefix wins, for a run's lists both; a typed --split_by is refused."""
+    names = {argument.lstrip('-').partition('=')[0] for argument in argv if argument[:1] == '-'}
+    if 'split_by' not in names or 'split_by' not in values:
+        return
+    by, prefix = values['split_by'].value, values['split_prefix'].value
+    if prefix and by != 'given_path':
+        raise InputError(
+            f'--split_by={by} and --split_prefix={prefix} exclude each other, for --split_prefix '
+            'splits by given path: give one (--split_prefix= takes back that of a flagfile).'
+        )
 
 
 def _help(values: flags.FlagValues) -> str:

@@ -187,7 +187,7 @@ def _is_class(config: ConversionConfig, name: str, contents: Contents) -> bool:
     if is_hidden(name):
         return False
     log.info("Looking for images in '%s'", printable(name))
-    _warn_of_what_is_left(name, contents)
+    warn_of_what_is_left(name, contents)
     count = len(contents.pictures)
     if not count and config.classes:
         raise InputError(f'--classes: the folder {name!r} in {config.image_dir} holds no pictures.')
@@ -206,7 +206,7 @@ def _is_class(config: ConversionConfig, name: str, contents: Contents) -> bool:
     return count > 0
 
 
-def _warn_of_what_is_left(folder: str, contents: Contents) -> None:
+def warn_of_what_is_left(folder: str, contents: Contents) -> None:
     """A person may take them for pictures (.heic, say) and wonder where they are."""
     for extension, count in sorted(contents.other_extensions.items()):
         log.warning(

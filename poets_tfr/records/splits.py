@@ -92,10 +92,11 @@ def _fill_empty_splits(
         if sizes[split]:
             continue
         if config.splits_by_given_path:
+            prefix = config.split_prefix
+            flag = f'--split_prefix={prefix}' if prefix else '--split_by=given_path'
             raise InputError(
-                f'--split_by=given_path: the class {folder!r} has no picture in {split}: add '
-                'pictures, raise its percentage, or use --split_by=relative_path, which gives it '
-                'one.'
+                f'{flag}: the class {folder!r} has no picture in {split}: add pictures, raise its '
+                'percentage, or leave the flag out: --split_by=relative_path gives it one.'
             )
         spare = [group for group, current in split_of.items() if sizes[current] > 1]
         if not spare:

@@ -162,7 +162,7 @@ def check_settings(directory: str, settings: Mapping[str, Any]) -> None:
         return
     wanted = json.loads(json.dumps(settings))
     differing = [
-        f'{name} {_brief(saved.get(name))} there, {_brief(wanted.get(name))} here'
+        f'{name} {", ".join(_sides(name, there=saved, here=wanted))}'
         for name in sorted({*saved, *wanted})
         if saved.get(name) != wanted.get(name)
     ]
@@ -171,6 +171,11 @@ def check_settings(directory: str, settings: Mapping[str, Any]) -> None:
             f'--resume: the checkpoint in {directory} is of another run: {"; ".join(differing)}. '
             'Give what that run was given, or leave --resume out to begin anew.'
         )
+
+
+def _sides(name: str, **sides: Mapping[str, Any]) -> list[str]:
+    """A setting's value on each side that has it: a run leaves out what does not matter to it."""
+    return [f'{_brief(of[name])} {side}' for side, of in sides.items() if name in of]
 
 
 def _brief(value: Any) -> str:

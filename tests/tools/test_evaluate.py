@@ -91,6 +91,78 @@ def test_a_folder_of_pictures(trained: tuple[Places, Ended], tmp_path: Path) -> 
     assert '92.3 %' in page
 
 
+def test_a_folder_is_seen_as_training_sees_it(
+    trained: tuple[Places, Ended], tmp_path: Path
+) -> None:
+    """An empty folder is no class, and nested folders are taken with --recursive."""
+    unseen = colours.write(tmp_path / 'unseen', per_class=4, seed=77)
+    (unseen / 'empty class').mkdir()
+    shutil.copy(unseen / 'bluebells' / '001.jpg', unseen)
+    (unseen / 'Red_Roses' / 'more').mkdir()
+    shutil.copy(unseen / 'bluebells' / '001.jpg', unseen / 'Red_Roses' / 'more' / 'blue.jpg')
+    records = f'--records_dir={tmp_path / "records"}'
+    converted = call('convert_images', f'--image_dir={unseen}', records)
+    seen = [line for line in converted.err.splitlines() if 'less than 20' not in line]
+    assert seen == [
+        'Red_Roses: 1 folders (more) hold pictures that are not taken: --recursive takes them.',
+        'No files found in empty class: it is not taken as a class.',
+        f'{unseen}: 1 pictures lie in no folder of a class: not taken.',
+    ]
+    ended = evaluate(trained[0], f'--image_dir={unseen}')
+    assert (ended.status, ended.err.splitlines()) == (0, seen)
+    assert accuracy_line(ended.out) == ('100.0', '12')
+    report_dir = tmp_path / 'report'
+    ended = evaluate(
+        trained[0], f'--image_dir={unseen}', '--recursive', f'--report_dir={report_dir}'
+    )
+    assert (ended.status, ended.err.splitlines()) == (0, seen[1:])
+    assert accuracy_line(ended.out) == ('92.3', '13')
+    (mistake,) = json.loads((report_dir / 'report.json').read_bytes())['mistakes']
+    assert mistake['path'] == 'Red_Roses/more/blue.jpg'
+
+
+def test_links_out_of_the_folder(trained: tuple[Places, Ended], tmp_path: Path) -> None:
+    outside = colours.write(tmp_path / 'outside', per_class=3, seed=77)
+    inside = tmp_path / 'inside'
+    shutil.copytree(outside / 'Red_Roses', inside / 'Red_Roses')
+    (inside / 'bluebells').symlink_to(outside / 'bluebells')
+    (inside / 'Red_Roses' / 'blue.jpg').symlink_to(outside / 'bluebells' / '001.jpg')
+    ended = evaluate(trained[0], f'--image_dir={inside}')
+    assert (ended.status, accuracy_line(ended.out)) == (0, ('85.7', '7'))
+    ended = evaluate(trained[0], f'--image_dir={inside}', '--nofollow_links')
+    assert (ended.status, accuracy_line(ended.out)) == (1, ('100.0', '3'))
+    assert ended.err.splitlines() == [
+        f'bluebells is a link out of {inside}: not followed.',
+        f'{inside}/Red_Roses/blue.jpg: a link out of image_dir; --follow_links takes it',
+        '1 files are no whole pictures.',
+    ]
+
+
+def test_a_folder_without_pictures(trained: tuple[Places, Ended], tmp_path: Path) -> None:
+    (tmp_path / 'bluebells').mkdir()
+    ended = evaluate(trained[0], f'--image_dir={tmp_path}')
+    assert (ended.status, ended.out) == (1, '')
+    assert ended.err.splitlines() == [
+        'No files found in bluebells: it is not taken as a class.',
+        f'evaluate.py: error: --image_dir: {tmp_path}: no picture to evaluate.',
+    ]
+
+
+@pytest.mark.parametrize('flag', ['image_dir', 'records_dir'])
+def test_a_missing_folder_is_said_before_tensorflow_loads(
+    trained: tuple[Places, Ended], flag: str
+) -> None:
+    program = f"""
+import sys
+from poets_tfr.tools import evaluate
+status = evaluate.main(['evaluate.py', '--{flag}=/nowhere', '--graph={trained[0].graph}'])
+print(status, 'tensorflow' in sys.modules)
+"""
+    ended = start('-c', program)
+    assert ended.out == '1 False\n'
+    assert '/nowhere' in ended.err
+
+
 @pytest.mark.parametrize(
     ('flags', 'message'),
     [

@@ -215,6 +215,20 @@ def test_a_stray_false_is_warned_of(job: Places) -> None:
         (['--save_checkpoints_secs=-1'], '--save_checkpoints_secs=-1.0 must be 0 or more'),
         (['--fine_tune_from=all', '--architecture=mobilenet_1.0_224'], 'network that Keras builds'),
         (['--fine_tune_learning_rate=0'], '--fine_tune_learning_rate=0.0 must be'),
+        (['--fine_tune_learning_rate=0.001'], '--fine_tune_learning_rate=0.001 would do nothing'),
+        (
+            ['--fine_tune_patience=0', '--fine_tune_steps=5'],
+            '--fine_tune_steps=5, --fine_tune_patience=0 would do nothing without --fine_tune_from',
+        ),
+        (['--tflite_quantization=int8'], 'would do nothing without --tflite_output'),
+        (['--tflite_quantization=float16'], 'would do nothing without --tflite_output'),
+        (
+            ['--intermediate_output_graphs_dir=I'],
+            '--intermediate_output_graphs_dir=I would do nothing without --intermediate_store_',
+        ),
+        (['--profile_steps=1,9'], 'ends before step 1 (--how_many_training_steps=1, from 0 on)'),
+        (['--split_by=relative_path', '--split_prefix=x'], 'exclude each other, for --split'),
+        (['--split_prefix', 'x', '-split_by', 'relative_path'], 'exclude each other, for --split'),
         (['--tfhub_module=somewhere'], '--tfhub_module and --architecture exclude each other'),
         (['flowers'], "'flowers' is not a flag"),
         (['--flagfile=nowhere.flags'], 'nowhere.flags'),
@@ -266,6 +280,49 @@ def test_a_flagfile_can_insist_on_a_split(job: Places) -> None:
     assert '--testing_percentage=11' in ended.err
 
 
+@pytest.mark.parametrize(
+    'typed',
+    [
+        ['--split_by=given_path', '--split_prefix=x'],
+        ['--split_by=relative_path', '--split_prefix='],
+        ['--fine_tune_steps=1000', '--fine_tune_learning_rate=1e-4'],  # the defaults
+        ['--tflite_quantization=float32'],
+        ['--intermediate_output_graphs_dir=/tmp/intermediate_graph'],  # as flagfiles have it
+        ['--intermediate_output_graphs_dir='],
+        ['--profile_steps=1,9', '--how_many_training_steps=2'],
+    ],
+)  # fmt: skip
+def test_what_goes_together_is_taken(tmp_path: Path, typed: list[str]) -> None:
+    ended = call('retrain', f'--image_dir={tmp_path / "missing"}', *typed)
+    assert ended.status == 1
+    assert 'not found' in ended.err
+
+
+def test_the_flagfile_of_a_run_with_a_split_prefix_repeats_it(job: Places) -> None:
+    ended = run(job, '--split_prefix=x', '--profile_steps=0,5', '--validation_percentage=30')
+    assert ended.status == 0, ended.err
+    graph = job.graph.read_bytes()
+    stored = job.summaries / 'retrain.flags'
+    said = stored.read_text()
+    assert '\n--split_by=relative_path\n--split_prefix=x\n' in said
+    job.graph.unlink()
+    ended = call('retrain', f'--flagfile={stored}')
+    assert ended.status == 0, ended.err
+    assert (job.graph.read_bytes(), stored.read_text()) == (graph, said)
+
+
+def test_a_split_prefix_beside_a_flagfile(tmp_path: Path) -> None:
+    """A run's flagfile lists --split_by, whatever it is, and the run must be repeated."""
+    flagfile = tmp_path / 'retrain.flags'
+    flagfile.write_text(f'--image_dir={tmp_path / "missing"}\n--split_by=relative_path\n')
+    for tool, further in ('retrain', []), ('convert_images', [f'--records_dir={tmp_path / "R"}']):
+        ended = call(tool, f'--flagfile={flagfile}', '--split_prefix=x', *further)
+        assert 'not found' in ended.err
+        ended = call(tool, '--split_by=relative_path', '--split_prefix=x', *further)
+        assert ended.err.startswith(f'{tool}.py: error: --split_by=relative_path and --split_pre')
+        assert ended.status == 1
+
+
 @pytest.mark.parametrize('tool', ['retrain', 'label_image', 'convert_images'])
 def test_help_needs_no_tensorflow(tool: str) -> None:
     ended = start('-X', 'importtime', ROOT / f'tools/{tool}.py', '--help')
@@ -284,6 +341,11 @@ REFUSED_WITHOUT_TENSORFLOW = [
     ['--image_dir=.', '--output_graph=/proc/nowhere/graph.pb'],
     ['--image_dir=.', '--random_scale=-1'],
     ['--records_dir=.'],
+    ['--image_dir=.', '--split_by=relative_path', '--split_prefix=x'],
+    ['--image_dir=.', '--tflite_quantization=int8'],
+    ['--image_dir=.', '--fine_tune_steps=5'],
+    ['--image_dir=.', '--profile_steps=4000,4001'],
+    ['--image_dir=.', '--intermediate_output_graphs_dir=I'],
     ['--unknown'],
 ]
 

@@ -83,6 +83,23 @@ def test_another_runs_checkpoint_is_refused_and_says_why(tmp_path: Path) -> None
         other.restore()
 
 
+@pytest.mark.parametrize(
+    ('there', 'here', 'says'),
+    [
+        ({'decay': 'b', 'steps': 3}, {'decay': 'a'}, 'decay "b" there, "a" here; steps 3 there'),
+        ({'decay': 'a'}, {'decay': 'b', 'steps': 3}, 'decay "a" there, "b" here; steps 3 here'),
+        ({}, {'new': 5}, 'new 5 here'),
+    ],
+)
+def test_a_setting_of_one_side_is_told_of_that_side_alone(
+    tmp_path: Path, there: dict[str, Any], here: dict[str, Any], says: str
+) -> None:
+    with kept(tmp_path, variable(1), **there):
+        pass
+    with pytest.raises(InputError, match=f'is of another run: {says}\\. Give what that run'):
+        checkpoints.check_settings(str(tmp_path), {**SETTINGS, **here})
+
+
 def test_without_resume_a_former_run_is_replaced_at_the_first_save(tmp_path: Path) -> None:
     with kept(tmp_path, variable(1), learning_rate=0.5):
         pass
