@@ -145,7 +145,7 @@ def test_a_group_moves_as_a_whole(tmp_path: Path) -> None:
         (
             [n for n in numbered('daisy', 60) if split_percentage('x/' + n) >= 10],
             {'split_prefix': 'x'},
-            ['--split_by=given_path', "'daisy' has no picture in validation", 'relative_path'],
+            ['--split_prefix=x: the', "'daisy' has no picture in validation", 'relative_path'],
         ),
     ],
 )
