@@ -42,7 +42,8 @@ def _main(values: absl_flags.FlagValues, names: list[str]) -> None:
     rows = []
     for name in names:
         rows += _measure(name, values.work_dir, alone=len(names) == 1)
-        print(f'{name} measured', file=sys.stderr)
+        if len(names) > 1:
+            print(f'{name} measured', file=sys.stderr)
     print(table(rows))
     if values.json:
         files.write_json(values.json, [dataclasses.asdict(row) for row in rows])
