@@ -24,7 +24,7 @@ from poets_tfr.records.manifest import INDEX_SUFFIX, IndexEntry, ShardIndex, sha
 from poets_tfr.records.splits import SPLITS, path_bytes
 
 UNFINISHED = '.unfinished'
-# What a thread takes at a time: small pictures each handed over alone cost a sixth more, and large
+# What a thread takes at a time: small pictures each handed over alone cost a tenth more, and large
 # ones waiting in groups would cost memory.
 _GROUP_PICTURES, _GROUP_BYTES = 16, 1 << 20
 FRAME_BYTES = 8 + 4 + 4  # a TFRecord's length, its checksum, and the data's checksum
