@@ -16,8 +16,13 @@ from poets_tfr.config import EvaluationConfig, InputError
 from poets_tfr.label import Labelled, Labeller
 from poets_tfr.progress import printable, timed
 from poets_tfr.records import codecs
-from poets_tfr.records.folders import Folders, is_hidden, is_picture
-from poets_tfr.records.image_dir import label_of, warn_of_what_is_left
+from poets_tfr.records.folders import Folders, is_hidden
+from poets_tfr.records.image_dir import (
+    label_of,
+    look_into,
+    warn_of_loose_pictures,
+    warn_of_what_is_left,
+)
 from poets_tfr.records.manifest import MANIFEST, Manifest, check_shards, load_manifest
 from poets_tfr.records.reading import each_picture, read_pictures
 from poets_tfr.reporting import about, metrics, report
@@ -154,10 +159,9 @@ def _find_files(config: EvaluationConfig) -> list[LabelledFile]:
     found = []
     for entry in classes:
         name = entry.name
-        if folders.leads_out(entry, files.join(root, name)):
-            log.warning('%s is a link out of %s: not followed.', printable(name), root)
+        contents = look_into(folders, root, entry)
+        if contents is None:
             continue
-        contents = folders.look_into(name)
         warn_of_what_is_left(name, contents)
         if not contents.pictures:
             log.warning('No files found in %s: it is not taken as a class.', printable(name))
@@ -165,8 +169,7 @@ def _find_files(config: EvaluationConfig) -> list[LabelledFile]:
         found += [LabelledFile(f'{name}/{p.name}', label, p.fault) for p in contents.pictures]
     if not found:
         raise InputError(f'--image_dir: {_no_picture(root)}')
-    if loose := sum(map(is_picture, entries)):
-        log.warning('%s: %d pictures lie in no folder of a class: not taken.', root, loose)
+    warn_of_loose_pictures(root, entries)
     return found
 
 

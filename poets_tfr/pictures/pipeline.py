@@ -39,7 +39,7 @@ def one_pass(
       padding has row -1. The order is the same in every run.
     """
 
-    @_as_written
+    @as_written
     def load(row: Any, record: Any) -> Any:
         return row, preprocess.from_encoded(_encoded(record), preprocessing)
 
@@ -71,16 +71,16 @@ def one_pass_distorted(
     copies = wanted.shape[1]
     is_wanted, seeds = tf.constant(wanted), tf.constant(picture_seeds)
 
-    @_as_written
+    @as_written
     def decode(row: Any, record: Any) -> Any:
         return row, preprocess.decode(_encoded(record))
 
-    @_as_written
+    @as_written
     def copies_of(row: Any, pixels: Any) -> Any:
         chosen = tf.data.Dataset.from_tensor_slices(tf.where(is_wanted[row])[:, 0])
         return chosen.map(lambda copy: (row, copy, pixels))
 
-    @_as_written
+    @as_written
     def load(row: Any, copy: Any, pixels: Any) -> Any:
         distortion = distort.draw(distortions, preprocessing.size, seeds[row], copy)
         return row * copies + copy, distort.apply(distortion, pixels, preprocessing)
@@ -118,7 +118,7 @@ def distorted_steps(
 
     seeds = tf.constant(picture_seeds)
 
-    @_as_written
+    @as_written
     def draws_of(step: Any) -> Any:
         rows = tf.cast(draw(step), tf.int64)
         draws = tf.size(rows, tf.int64)
@@ -126,7 +126,7 @@ def distorted_steps(
         rows = tf.pad(rows, [[0, padded - draws]])
         return tf.data.Dataset.from_tensor_slices((rows, copies))
 
-    @_as_written
+    @as_written
     def load(row: Any, copy: Any) -> Any:
         record = tf.ensure_shape(tf.numpy_function(read, [row], tf.string), [])
         distortion = distort.draw(distortions, preprocessing.size, seeds[row], copy)
@@ -163,7 +163,7 @@ def _records(shards: Sequence[str], records_per_shard: Sequence[int], wanted: np
         records = tf.data.TFRecordDataset(paths[number], buffer_size=_READ_BUFFER_BYTES)
         return records.enumerate(first_rows[number])
 
-    @_as_written
+    @as_written
     def read_group(span: Any) -> Any:
         return tf.data.Dataset.range(span[0], span[1]).interleave(
             read,
@@ -175,11 +175,11 @@ def _records(shards: Sequence[str], records_per_shard: Sequence[int], wanted: np
     dataset = tf.data.Dataset.from_tensor_slices(spans).flat_map(read_group)
     if not wanted.all():
         is_wanted = tf.constant(wanted)
-        dataset = dataset.filter(_as_written(lambda row, _: is_wanted[row]))
+        dataset = dataset.filter(as_written(lambda row, _: is_wanted[row]))
     return dataset
 
 
-def _as_written(function: Callable[..., Any]) -> Any:
+def as_written(function: Callable[..., Any]) -> Any:
     """Not rewritten by AutoGraph: that takes a third of a second for all these, and leaves a file
     for each in the temporary folder when the process is told to stop."""
     import tensorflow as tf

@@ -135,19 +135,30 @@ def _class_folders(config: ConversionConfig) -> tuple[list[tuple[str, Contents]]
     ignored = sum(not entry.is_dir for entry in top)
     for entry in top:
         if entry.is_dir and (not chosen or entry.name in chosen):
-            if folders.leads_out(entry, files.join(root, entry.name)):
-                log.warning('%s is a link out of %s: not followed.', printable(entry.name), root)
+            contents = look_into(folders, root, entry)
+            if contents is None:
                 ignored += 1
                 continue
-            contents = folders.look_into(entry.name)
             ignored += contents.ignored
             if _is_class(config, entry.name, contents):
                 found.append((entry.name, contents))
     if len(found) < 2:
         raise InputError(_too_few_classes(root, top, [name for name, _ in found]))
+    warn_of_loose_pictures(root, top)
+    return found, ignored
+
+
+def look_into(folders: Folders, root: str, entry: files.Entry) -> Contents | None:
+    """What a folder in `root` holds; None, and a warning, for a link that is not followed."""
+    if folders.leads_out(entry, files.join(root, entry.name)):
+        log.warning('%s is a link out of %s: not followed.', printable(entry.name), root)
+        return None
+    return folders.look_into(entry.name)
+
+
+def warn_of_loose_pictures(root: str, top: Sequence[files.Entry]) -> None:
     if loose := sum(map(is_picture, top)):
         log.warning('%s: %d pictures lie in no folder of a class: not taken.', root, loose)
-    return found, ignored
 
 
 def _scan_root(root: str) -> list[files.Entry]:

@@ -297,10 +297,7 @@ class FineTuning:
                 pictures.seeds,
             )  # fmt: skip
             steps = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
-            truth_of = tf.autograph.experimental.do_not_convert(
-                lambda step: tf.gather(labels, draw(step))
-            )
-            truth = steps.map(truth_of)
+            truth = steps.map(pipeline.as_written(lambda step: tf.gather(labels, draw(step))))
             batches = tf.data.Dataset.zip((images, truth))
             if replicas == context.num_input_pipelines:
                 return batches
