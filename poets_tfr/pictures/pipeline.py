@@ -12,6 +12,7 @@ from poets_tfr.pictures import distort, preprocess
 from poets_tfr.pictures.distort import Distortions
 from poets_tfr.pictures.preprocess import Preprocessing
 from poets_tfr.records import schema
+from poets_tfr.records.codecs import StoredPicture
 
 _SHARDS_READ_AT_ONCE = 2
 _READ_BUFFER_BYTES = 1 << 20
@@ -36,15 +37,18 @@ def one_pass(
 
     Returns:
       A tf.data.Dataset of (int64 [batch_size] rows, float32 [batch_size, size, size, 3] pictures);
-      padding has row -1. The order is the same in every run.
+      padding is black, with row -1. The order is the same in every run.
     """
+    import tensorflow as tf
 
     @as_written
     def load(row: Any, record: Any) -> Any:
         return row, preprocess.from_encoded(_encoded(record), preprocessing)
 
-    dataset = _records(shards, records_per_shard, wanted).map(load, num_parallel_calls=_threads())
-    return _batches(dataset, int(wanted.sum()), preprocessing, batch_size)
+    black = tf.io.encode_jpeg(np.zeros([1, 1, 3], np.uint8)).numpy()
+    record = schema.encode_example(StoredPicture(black, 'JPEG', 1, 1, 'as is'), b'', 0, '', '')
+    dataset = _records(shards, records_per_shard, wanted)
+    return _batches(dataset, int(wanted.sum()), (np.int64(-1), record), load, batch_size)
 
 
 def one_pass_distorted(
@@ -87,8 +91,8 @@ def one_pass_distorted(
 
     dataset = _records(shards, records_per_shard, wanted.any(axis=1))
     dataset = dataset.map(decode, num_parallel_calls=_threads()).flat_map(copies_of)
-    dataset = dataset.map(load, num_parallel_calls=_threads())
-    return _batches(dataset, int(wanted.sum()), preprocessing, batch_size)
+    padding = np.int64(-1), np.int64(copies - 1), np.zeros([1, 1, 3], np.uint8)  # numbered -1
+    return _batches(dataset, int(wanted.sum()), padding, load, batch_size)
 
 
 def distorted_steps(
@@ -135,8 +139,7 @@ def distorted_steps(
     dataset = tf.data.Dataset.range(first_step, np.iinfo(np.int64).max).flat_map(draws_of)
     dataset = dataset.map(load, num_parallel_calls=_threads())
     dataset = dataset.batch(padded, drop_remainder=True).prefetch(_STEPS_AHEAD)
-    options = tf.data.Options()
-    options.deterministic = True
+    options = _options()
     # Threads of its own: who waits for the pictures may hold one of TensorFlow's.
     options.threading.private_threadpool_size = _threads() + 2
     return dataset.with_options(options)
@@ -196,14 +199,28 @@ def _threads() -> int:
     return (os.cpu_count() or 1) + 1
 
 
-def _batches(dataset: Any, count: int, preprocessing: Preprocessing, batch_size: int) -> Any:
-    """Batches of one static shape of the `count` (number, picture) of a data set."""
+def _batches(
+    dataset: Any, count: int, padding: tuple[Any, ...], load: Callable[..., Any], batch_size: int
+) -> Any:
+    """Batches of one static shape of what `load` makes of the `count` elements of a data set.
+
+    The padding is loaded too: where nothing stands between `map` and `batch`, tf.data makes one
+    step of them, in which a picture is copied into its batch while it is still in a core's cache.
+    """
     import tensorflow as tf
 
-    size = preprocessing.size
-    padding = tf.data.Dataset.from_tensors((np.int64(-1), np.zeros([size, size, 3], np.float32)))
-    dataset = dataset.concatenate(padding.repeat(-count % batch_size))
+    dataset = dataset.concatenate(tf.data.Dataset.from_tensors(padding).repeat(-count % batch_size))
+    dataset = dataset.map(load, num_parallel_calls=_threads())
     dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+    return dataset.with_options(_options())
+
+
+def _options() -> Any:
+    """In order, and without the thread that tunes what is fixed here: the end of every other pass
+    waited seconds for it."""
+    import tensorflow as tf
+
     options = tf.data.Options()
     options.deterministic = True
-    return dataset.with_options(options)
+    options.autotune.enabled = False
+    return options

@@ -74,7 +74,7 @@ def test_rows_and_pictures_belong_together(
         real = rows >= 0
         np.testing.assert_array_equal(pictures[real], truth[rows[real]])
         assert (rows[~real] == -1).all()
-        assert not pictures[~real].any()
+        assert (pictures[~real] == -1).all(), 'black'
         assert not (np.diff(real.astype(int)) > 0).any(), 'padding only at the end'
         seen += rows[real].tolist()
     assert sorted(seen) == list(range(18))
@@ -150,6 +150,18 @@ def test_only_the_wanted_copies_are_made(shards: tuple[list[str], np.ndarray]) -
     assert sorted(some.tolist()) == [-1, -1, 4, 15, 17, 86]
     for number, picture in zip(some[:4], few[:4], strict=True):
         np.testing.assert_array_equal(picture, pictures[numbers == number][0])
+
+
+def test_no_pass_has_a_thread_that_tunes(shards: tuple[list[str], np.ndarray]) -> None:
+    """The end of a pass would wait for it, for seconds at times: it sleeps longer and longer."""
+    everything = np.ones(18, bool)
+    passes = [
+        pipeline.one_pass(shards[0], RECORDS, everything, MODEL, 4),
+        pipeline.one_pass_distorted(
+            shards[0], RECORDS, everything[:, None], MODEL, 4, DISTORTIONS, np.arange(18)
+        ),
+    ]
+    assert [each.options().autotune.enabled for each in passes] == [False, False]
 
 
 def test_nothing_is_left_in_the_temporary_folder(
