@@ -15,13 +15,24 @@ from types import ModuleType
 
 
 def prepare_tensorflow() -> None:
-    """Before TensorFlow is imported: oneDNN on (CPUs of some kinds need the word), chatter off."""
+    """Before TensorFlow is imported: oneDNN on (CPUs of some kinds need the word), chatter off.
+
+    And with its own allocator of host memory: the C library's gives every batch of more than 32 MB
+    back to the system, and gets it again page by page, a third of the time of a picture of 299 px.
+    """
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
+    os.environ.setdefault('TF_CPU_ALLOCATOR_USE_BFC', 'true')
+    os.environ.setdefault('TF_CPU_BFC_MEM_LIMIT_IN_MB', str(_memory_mb()))
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     os.environ.setdefault('KERAS_BACKEND', 'tensorflow')
     logging.getLogger('tensorflow').setLevel(logging.ERROR)
     if 'tensorflow' not in sys.modules:
         sys.meta_path.insert(0, _WithoutCollector())
+
+
+def _memory_mb() -> int:
+    """The machine's; without a word TensorFlow's allocator would stop at 64 GB."""
+    return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 20
 
 
 class _WithoutCollector(importlib.abc.MetaPathFinder):

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import gc, json, os, sys
 collected = 0
@@ -23,6 +25,8 @@ result = {
     'frozen': gc.get_freeze_count(),
     'waits': any(isinstance(f, start_up._WithoutCollector) for f in sys.meta_path),
     'onednn': os.environ['TF_ENABLE_ONEDNN_OPTS'],
+    'allocator': os.environ['TF_CPU_ALLOCATOR_USE_BFC'],
+    'limit_gb': int(os.environ['TF_CPU_BFC_MEM_LIMIT_IN_MB']) / 1024,
     'adds': int(tf.constant(1) + 1),
     'loader': type(tf.__loader__).__name__,
 }
@@ -36,7 +40,10 @@ def test_tensorflow_is_imported_without_the_collector_which_then_works_on() -> N
     )
     result = json.loads(process.stdout)
     assert result.pop('frozen') > 100_000
+    with open('/proc/meminfo', encoding='ascii') as file:
+        memory_gb = int(file.readline().split()[1]) / (1 << 20)
+    assert result.pop('limit_gb') == pytest.approx(memory_gb, rel=0.01)
     assert result == {
         'collected': 0, 'enabled': True, 'waits': False, 'onednn': '1', 'adds': 2,
-        'loader': 'SourceFileLoader',
+        'allocator': 'true', 'loader': 'SourceFileLoader',
     }  # fmt: skip
