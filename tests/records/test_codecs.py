@@ -245,6 +245,22 @@ def test_the_quick_check_of_a_jpeg_has_the_verdict_of_decoding_it() -> None:
     assert all(verdicts)
 
 
+def test_several_at_once_have_the_verdicts_of_each_alone() -> None:
+    jpeg, png = saved(RGB, 'JPEG', quality=95), saved(RGB, 'PNG')
+    turned = saved(RGB, 'JPEG', exif=exif(6))
+    whole = [jpeg, png, PALETTE_GIF, turned, saved(RGB[:9, :17], 'JPEG')]
+    assert codecs.store_each([]) == []
+    assert codecs.store_each(whole) == [store(content) for content in whole]
+    for bad in (jpeg[:-300], png[:-100], b'', b'no picture'):
+        with pytest.raises(BadPictureError) as alone:
+            store(bad)
+        *before, found, after = codecs.store_each([*whole, bad, jpeg])
+        assert [str(found), *before, after] == [str(alone.value), *map(store, [*whole, jpeg])]
+    limited = codecs.store_each([jpeg, png], max_side=20, max_pixels=RGB.shape[0] * RGB.shape[1])
+    assert limited == [store(jpeg, 20), store(png, 20)]
+    assert all(isinstance(each, BadPictureError) for each in codecs.store_each(whole[:2], 0, 16))
+
+
 def test_pillow_s_remarks_are_not_shown(recwarn: pytest.WarningsRecorder) -> None:
     tiff = saved(RGB, 'TIFF')[:-4]
     with codecs.pillow_silenced():
