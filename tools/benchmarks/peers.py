@@ -1,9 +1,16 @@
-"""The same network in other programs, in float32; where they are installed (the extra `peers`)."""
+"""Other programs at the same work.
+
+Networks in float32, where the programs are installed (the extra `peers`), and Keras's own pipeline.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +18,40 @@ import numpy as np
 from poets_tfr.backbones import forward
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.tools.benchmarks.measuring import Work
+
+_KERAS_PASSES = """
+import sys, keras, tensorflow as tf
+size = int(sys.argv[2])
+dataset = keras.utils.image_dataset_from_directory(
+    sys.argv[1], image_size=(size, size), batch_size=32, shuffle=False, verbose=False
+).prefetch(tf.data.AUTOTUNE)
+for _ in sys.stdin:
+    print(sum(len(labels) for _, labels in dataset), flush=True)
+"""
+
+
+@contextlib.contextmanager
+def image_dataset_from_directory(image_dir: str, size: int) -> Iterator[Work]:
+    """One pass a call, as its users have it: in a process whose TensorFlow we did not prepare."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith('TF_')}
+    with subprocess.Popen(
+        [sys.executable, '-c', _KERAS_PASSES, image_dir, str(size)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=plain,
+        text=True,
+    ) as process:
+        asked, answered = process.stdin, process.stdout
+        assert asked
+        assert answered
+
+        def work() -> int:
+            print(file=asked, flush=True)
+            return int(answered.readline())
+
+        yield work
+        asked.close()
 
 
 def openvino(network: Backbone, pictures: np.ndarray, batches: int) -> Work | None:

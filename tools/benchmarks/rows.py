@@ -27,7 +27,11 @@ from poets_tfr.tools.benchmarks.data import Data
 from poets_tfr.tools.benchmarks.gpu import forward_work, gpu
 from poets_tfr.tools.benchmarks.measuring import Row, Work, against, compare, median_rates
 from poets_tfr.tools.benchmarks.originals import FileReadingHead, OneByOne
-from poets_tfr.tools.benchmarks.peers import onnx_runtime, openvino
+from poets_tfr.tools.benchmarks.peers import (
+    image_dataset_from_directory,
+    onnx_runtime,
+    openvino,
+)
 from poets_tfr.training import loop
 
 _PICTURES_S = 'pictures/s'
@@ -98,23 +102,13 @@ def convert(data: Data) -> list[Row]:
 
 
 def pipeline(data: Data) -> list[Row]:
-    import keras
-    import tensorflow as tf
-
     peer = 'image_dataset_from_directory'
-
-    def theirs(size: int) -> Any:
-        dataset = keras.utils.image_dataset_from_directory(
-            data.image_dir, image_size=(size, size), batch_size=32, shuffle=False, verbose=False
-        )
-        return dataset.prefetch(tf.data.AUTOTUNE)
-
     rows = []
     for size in 128, 299:
         ours = _drain(partial(data.one_pass, Preprocessing(size, 127.5, 127.5)))
-        peers = {peer: _drain(partial(theirs, size))}
         goals = {peer: 1.1} if size == 299 else None
-        rows += compare(f'pipeline, {size} px', _PICTURES_S, ours, peers, goals)
+        with image_dataset_from_directory(data.image_dir, size) as theirs:
+            rows += compare(f'pipeline, {size} px', _PICTURES_S, ours, {peer: theirs}, goals)
     return rows
 
 
@@ -329,6 +323,9 @@ def _decode_only(data: Data) -> Work:
 
     dataset = tf.data.Dataset.from_tensor_slices(contents)
     dataset = dataset.map(decode, num_parallel_calls=os.cpu_count())
+    options = tf.data.Options()
+    options.autotune.enabled = False  # a limit does not wait for it at its end
+    dataset = dataset.with_options(options)
 
     def work() -> int:
         dataset.reduce(0, lambda n, height: n + height).numpy()
