@@ -152,7 +152,7 @@ def _are_whole(jpegs: Sequence[StoredPicture]) -> bool:
         return True
     try:
         shapes = _shapes_of_jpegs()(tf.constant([jpeg.encoded for jpeg in jpegs])).numpy()
-    except tf.errors.InvalidArgumentError:
+    except tf.errors.OpError:  # which one it is about, and what to say of it, `_check` will tell
         return False
     return bool((shapes == [_shape(jpeg, _CHECK_RATIO) for jpeg in jpegs]).all())
 

@@ -38,8 +38,7 @@ def image_dataset_from_directory(image_dir: str, size: int) -> Iterator[Work]:
         [sys.executable, '-c', _KERAS_PASSES, image_dir, str(size)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=plain,
+        env=plain | {'TF_CPP_MIN_LOG_LEVEL': '3'},
         text=True,
     ) as process:
         asked, answered = process.stdin, process.stdout
@@ -51,7 +50,6 @@ def image_dataset_from_directory(image_dir: str, size: int) -> Iterator[Work]:
             return int(answered.readline())
 
         yield work
-        asked.close()
 
 
 def openvino(network: Backbone, pictures: np.ndarray, batches: int) -> Work | None:
