@@ -154,14 +154,17 @@ def test_only_the_wanted_copies_are_made(shards: tuple[list[str], np.ndarray]) -
 
 def test_no_pass_has_a_thread_that_tunes(shards: tuple[list[str], np.ndarray]) -> None:
     """The end of a pass would wait for it, for seconds at times: it sleeps longer and longer."""
-    everything = np.ones(18, bool)
+    everything, seeds = np.ones(18, bool), np.arange(18)
     passes = [
         pipeline.one_pass(shards[0], RECORDS, everything, MODEL, 4),
         pipeline.one_pass_distorted(
-            shards[0], RECORDS, everything[:, None], MODEL, 4, DISTORTIONS, np.arange(18)
+            shards[0], RECORDS, everything[:, None], MODEL, 4, DISTORTIONS, seeds
+        ),
+        pipeline.distorted_steps(
+            lambda row: b'', lambda step: np.zeros(3, np.int32), 4, 0, MODEL, DISTORTIONS, seeds
         ),
     ]
-    assert [each.options().autotune.enabled for each in passes] == [False, False]
+    assert [each.options().autotune.enabled for each in passes] == [False, False, False]
 
 
 def test_nothing_is_left_in_the_temporary_folder(
