@@ -21,8 +21,8 @@ The flow, and the module that owns each step:
                               evaluate: an export against labelled pictures)
 
 `retrain` runs them in this order and skips what already stands; `config` holds every default,
-`files` every write, `downloads` every fetch, `progress` every wait, `distribution` the GPUs and the
-other machines; the tools/ are the command lines.
+`files` every write, `downloads` every fetch, `progress` every wait, `machine` the cores,
+`distribution` the GPUs and the other machines; the tools/ are the command lines.
 Importing this package imports no TensorFlow.
 """
 

@@ -124,7 +124,7 @@ class ConversionConfig:
         )
         _require(self, 'num_shards', '0 (from the sizes) to 99999', 0 <= self.num_shards <= 99_999)
         _require(self, 'shard_mib', 'at least 1', self.shard_mib >= 1)
-        _require(self, 'workers', '0 (all cores) or more', self.workers >= 0)
+        _require(self, 'workers', '0 (as the cores want) or more', self.workers >= 0)
         _require(self, 'max_bad_fraction', '0 to 1', 0 <= self.max_bad_fraction <= 1)
         if self.dataset_name:
             _require(

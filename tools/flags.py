@@ -75,7 +75,7 @@ _CONVERSION = {
     'num_shards': 'Shards per split; 0: one for every --shard_mib.',
     'shard_mib': 'About how large a shard is, in MiB.',
     'write_index': "Also write <shard>.idx: each record's offset and size, as DALI reads them.",
-    'workers': 'Threads that decode and check pictures; 0: one per core.',
+    'workers': 'Threads that decode and check pictures; 0: one more than there are cores.',
     'on_bad_image': 'What to do with a file that is no whole picture: skip (and list) it, or fail.',
     'max_bad_fraction': 'Fail when more than this fraction of the pictures is bad.',
 }

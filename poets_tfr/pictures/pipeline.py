@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from poets_tfr.machine import decoding_threads
 from poets_tfr.pictures import distort, preprocess
 from poets_tfr.pictures.distort import Distortions
 from poets_tfr.pictures.preprocess import Preprocessing
@@ -90,7 +90,7 @@ def one_pass_distorted(
         return row * copies + copy, distort.apply(distortion, pixels, preprocessing)
 
     dataset = _records(shards, records_per_shard, wanted.any(axis=1))
-    dataset = dataset.map(decode, num_parallel_calls=_threads()).flat_map(copies_of)
+    dataset = dataset.map(decode, num_parallel_calls=decoding_threads()).flat_map(copies_of)
     padding = np.int64(-1), np.int64(copies - 1), np.zeros([1, 1, 3], np.uint8)  # numbered -1
     return _batches(dataset, int(wanted.sum()), padding, load, batch_size)
 
@@ -137,11 +137,11 @@ def distorted_steps(
         return distort.apply(distortion, preprocess.decode(_encoded(record)), preprocessing)
 
     dataset = tf.data.Dataset.range(first_step, np.iinfo(np.int64).max).flat_map(draws_of)
-    dataset = dataset.map(load, num_parallel_calls=_threads())
+    dataset = dataset.map(load, num_parallel_calls=decoding_threads())
     dataset = dataset.batch(padded, drop_remainder=True).prefetch(_STEPS_AHEAD)
     options = _options()
     # Threads of its own: who waits for the pictures may hold one of TensorFlow's.
-    options.threading.private_threadpool_size = _threads() + 2
+    options.threading.private_threadpool_size = decoding_threads() + 2
     return dataset.with_options(options)
 
 
@@ -194,11 +194,6 @@ def _encoded(record: Any) -> Any:
     return schema.parse_encoded(record[None])[0]
 
 
-def _threads() -> int:
-    # Not AUTOTUNE: it begins with one thread and is still learning when a small data set ends.
-    return (os.cpu_count() or 1) + 1
-
-
 def _batches(
     dataset: Any, count: int, padding: tuple[Any, ...], load: Callable[..., Any], batch_size: int
 ) -> Any:
@@ -210,7 +205,7 @@ def _batches(
     import tensorflow as tf
 
     dataset = dataset.concatenate(tf.data.Dataset.from_tensors(padding).repeat(-count % batch_size))
-    dataset = dataset.map(load, num_parallel_calls=_threads())
+    dataset = dataset.map(load, num_parallel_calls=decoding_threads())
     dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
     return dataset.with_options(_options())
 

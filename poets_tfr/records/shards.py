@@ -11,12 +11,11 @@ import hashlib
 import itertools
 import json
 import math
-import os
 import struct
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from poets_tfr import files
+from poets_tfr import files, machine
 from poets_tfr.config import ConversionConfig
 from poets_tfr.records import codecs, schema
 from poets_tfr.records.codecs import BadPictureError, StoredPicture
@@ -27,7 +26,7 @@ from poets_tfr.records.splits import SPLITS, path_bytes
 UNFINISHED = '.unfinished'
 # What a thread takes at a time: small pictures each handed over alone cost a fifth more, and large
 # ones waiting in groups would cost memory.
-_GROUP_PICTURES, _GROUP_BYTES = 32, 2 << 20
+_GROUP_PICTURES, _GROUP_BYTES = 64, 4 << 20
 FRAME_BYTES = 8 + 4 + 4  # a TFRecord's length, its checksum, and the data's checksum
 
 T = TypeVar('T')
@@ -117,7 +116,7 @@ def make_shards(
     digests a shard while the next one is written.
     """
     pictures = [picture for plan in plans for picture in plan.pictures]
-    workers = job.config.workers or cores()
+    workers = job.config.workers or machine.decoding_threads()
     with (
         codecs.pillow_silenced(),
         concurrent.futures.ThreadPoolExecutor(workers) as pool,
@@ -237,11 +236,6 @@ def left_out(picture: Picture) -> IndexEntry:
     return IndexEntry(
         picture.path, picture.label, '', outcome=outcome, reason=reason, source_bytes=picture.size
     )
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def ordered(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import os
 import shutil
 import statistics
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from poets_tfr import machine
 from poets_tfr.backbones.forward import compile_forward
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import OnOff, Precision
@@ -89,7 +89,7 @@ def fed_rows(
 
     with gpu_load() as load:
         rates = median_rates({'': fed(forward)}, repeats=2)
-    cores = os.cpu_count() or 1
+    cores = machine.cores()
     rates['decode'] = median_rates({'': fed(lambda batch: batch[0, 0, 0])}, repeats=2)['']
     rates['forward'] = median_rates({'': forward_work(network, batch_size, 'auto')}, repeats=2)['']
     name = f'gpu from records, {mode.name}'

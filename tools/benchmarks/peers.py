@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from poets_tfr import machine
 from poets_tfr.backbones import forward
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.tools.benchmarks.measuring import Work
@@ -76,7 +77,7 @@ def onnx_runtime(network: Backbone, pictures: np.ndarray, batches: int) -> Work 
         _graph_def(network, pictures), input_names=['x:0'], output_names=['features:0']
     )
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = os.cpu_count() or 1
+    options.intra_op_num_threads = machine.cores()
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=['CPUExecutionProvider']
     )

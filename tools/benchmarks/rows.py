@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from poets_tfr import features, files
+from poets_tfr import features, files, machine
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import BackboneConfig, HeadConfig
 from poets_tfr.features import SplitFeatures
@@ -322,7 +322,7 @@ def _decode_only(data: Data) -> Work:
         return tf.shape(tf.io.decode_jpeg(content, channels=3))[0]
 
     dataset = tf.data.Dataset.from_tensor_slices(contents)
-    dataset = dataset.map(decode, num_parallel_calls=os.cpu_count())
+    dataset = dataset.map(decode, num_parallel_calls=machine.cores())
     options = tf.data.Options()
     options.autotune.enabled = False  # a limit does not wait for it at its end
     dataset = dataset.with_options(options)
