@@ -56,8 +56,9 @@ def test_sides_are_run_in_turn_and_the_warm_up_does_not_count() -> None:
 
         return work
 
-    rates = measuring.median_rates({'a': side('a'), 'b': side('b')}, repeats=2)
-    assert calls == ['a', 'b'] * 3
+    sides = {'a': side('a'), 'b': side('b')}
+    rates = measuring.median_rates(sides, repeats=2, clear=lambda: calls.append('clear'))
+    assert calls == ['a', 'clear', 'b', 'clear'] * 3
     assert set(rates) == {'a', 'b'}
 
 

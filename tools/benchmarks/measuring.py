@@ -29,6 +29,10 @@ class Row:
     peak_mb: float = 0.0
 
 
+def _nothing() -> None:
+    pass
+
+
 def compare(
     row: str,
     unit: str,
@@ -36,9 +40,10 @@ def compare(
     peers: Mapping[str, Work],
     goals: Mapping[str, float] | None = None,
     repeats: int = 5,
+    clear: Callable[[], None] = _nothing,
 ) -> list[Row]:
-    """A row for each peer. One warm-up each, then `repeats` rounds of all in turn."""
-    rates = median_rates({'': ours, **peers}, repeats)
+    """A row for each peer, see `median_rates`."""
+    rates = median_rates({'': ours, **peers}, repeats, clear)
     return [against(row, unit, rates[''], peer, rates[peer], goals) for peer in peers]
 
 
@@ -53,14 +58,20 @@ def against(
     return Row(row, rate, unit, peer, peer_rate, rate / peer_rate, (goals or {}).get(peer))
 
 
-def median_rates(sides: Mapping[str, Work], repeats: int = 5) -> dict[str, float]:
-    """Units a second of each side."""
+def median_rates(
+    sides: Mapping[str, Work], repeats: int = 5, clear: Callable[[], None] = _nothing
+) -> dict[str, float]:
+    """Units a second of each side. One warm-up each, then `repeats` rounds of all in turn.
+
+    clear: removes what a side has left; no side is charged for it.
+    """
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for round_ in range(repeats + 1):
         for name, work in sides.items():
             start = time.perf_counter()
             units = work()
             seconds = time.perf_counter() - start
+            clear()
             if round_:  # the first is the warm-up
                 rates[name].append(units / seconds)
     return {name: statistics.median(values) for name, values in rates.items()}
