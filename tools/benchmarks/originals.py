@@ -14,7 +14,7 @@ from poets_tfr.export.frozen_graph import CONTENTS_TENSOR, INPUT_TENSOR, FrozenG
 
 
 class OneByOne:
-    """A session that takes one file's bytes and writes one text file of features."""
+    """A session that takes one file's bytes, writes a text file of features, and reads it back."""
 
     def __init__(self, backbone: Backbone, directory: str):
         import tensorflow as tf
@@ -39,11 +39,15 @@ class OneByOne:
         name = os.path.join(self._directory, f'{os.path.basename(path)}.txt')
         with open(name, 'w', encoding='ascii') as text:
             text.write(','.join(str(value) for value in np.squeeze(values)))
+        _read_features(name)
         return name
 
 
 class FileReadingHead:
-    """Steps driven from Python; every feature of every batch is parsed from its text file."""
+    """Steps driven from Python; every feature of every batch is parsed from its text file.
+
+    Every tenth step is evaluated, on its own batch and on another one.
+    """
 
     def __init__(self, files: Sequence[str], labels: Sequence[int], classes: int, width: int):
         import tensorflow as tf
@@ -54,8 +58,10 @@ class FileReadingHead:
         self._step = 0
 
     def step(self) -> None:
-        self._session.run(self._train, self._batch())
+        batch = self._batch()
+        self._session.run(self._train, batch)
         if self._step % 10 == 0:
+            self._session.run(self._evaluate, batch)
             self._session.run(self._evaluate, self._batch())
         self._step += 1
 
@@ -63,9 +69,13 @@ class FileReadingHead:
         labels = [random.randrange(len(self._members)) for _ in range(size)]
         features = []
         for label in labels:
-            with open(random.choice(self._members[label]), encoding='ascii') as text:
-                features.append([float(value) for value in text.read().split(',')])
+            features.append(_read_features(random.choice(self._members[label])))
         return dict(zip(self._feeds, (features, labels), strict=True))
+
+
+def _read_features(path: str) -> list[float]:
+    with open(path, encoding='ascii') as text:
+        return [float(value) for value in text.read().split(',')]
 
 
 def _v1_head(tf: Any, width: int, classes: int) -> tuple[Any, Any, Any, Any]:
