@@ -7,6 +7,7 @@ is answered at once.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import math
 import os
@@ -34,7 +35,10 @@ Distribution = Literal['auto', 'off', 'mirrored', 'multi_worker']
 KERAS_SUFFIX = '.keras'  # Keras takes no other
 MAX_PIXELS = 178_956_970  # Pillow's limit against decompression bombs
 
-MOBILENET = re.compile(r'mobilenet_(1\.0|0\.75|0\.50|0\.25)_(224|192|160|128)(_quantized)?')
+_MOBILENET_WIDTHS, _MOBILENET_SIZES = '1.0|0.75|0.50|0.25', '224|192|160|128'
+MOBILENET = re.compile(
+    f'mobilenet_({_MOBILENET_WIDTHS})_({_MOBILENET_SIZES})(_quantized)?'.replace('.', r'\.')
+)
 INCEPTION_V3 = 'inception_v3'
 INCEPTION_2015 = 'inception_2015_12_05'
 # The models of keras.applications, by Keras's names; a number behind one is its width (`alpha`).
@@ -164,13 +168,7 @@ class BackboneConfig:
     features_in_memory: OnOff = 'on'
 
     def __post_init__(self) -> None:
-        known = self.architecture in (INCEPTION_V3, INCEPTION_2015, *KERAS_APPLICATIONS)
-        if not known and not MOBILENET.fullmatch(self.architecture):
-            raise InputError(
-                f'--architecture={self.architecture!r} is not known: {INCEPTION_V3}, '
-                f'{INCEPTION_2015}, mobilenet_<1.0|0.75|0.50|0.25>_<224|192|160|128>[_quantized], '
-                f'or one of {", ".join(KERAS_APPLICATIONS)}.'
-            )
+        _check_architecture(self.architecture)
         if self.weights != 'imagenet' and not self.is_keras:
             raise InputError(
                 f'--weights={self.weights!r} goes with {INCEPTION_V3} and the models of '
@@ -521,6 +519,27 @@ class ServeConfig:
 def _is_inside(path: str, directory: str) -> bool:
     path, directory = os.path.realpath(path), os.path.realpath(directory)
     return path == directory or path.startswith(os.path.join(directory, ''))
+
+
+def _check_architecture(name: str) -> None:
+    named = INCEPTION_V3, INCEPTION_2015, *KERAS_APPLICATIONS
+    if name in named or MOBILENET.fullmatch(name):
+        return
+    widths, sizes = _MOBILENET_WIDTHS.split('|'), _MOBILENET_SIZES.split('|')
+    mobilenets = [f'mobilenet_{width}_{size}' for width in widths for size in sizes]
+    raise InputError(
+        f'--architecture={name!r} is not known{did_you_mean(name, [*named, *mobilenets])}: '
+        f'{INCEPTION_V3}, {INCEPTION_2015}, '
+        f'mobilenet_<{_MOBILENET_WIDTHS}>_<{_MOBILENET_SIZES}>[_quantized], '
+        f'or one of {", ".join(KERAS_APPLICATIONS)}.'
+    )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """' (did you mean a or b?)': of what is known, what is spelt much like `name`; or ''."""
+    spelt = {each.lower(): each for each in known}
+    near = [spelt[each] for each in difflib.get_close_matches(name.lower(), spelt, 3)]
+    return f' (did you mean {" or ".join(near)}?)' if near else ''
 
 
 def _require(config: object, field: str, constraint: str, holds: bool) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
 import signal
 import sys
 import typing
@@ -433,7 +434,7 @@ def _parse_and_run(
     define_verbosity(values)
     values.set_gnu_getopt(True)
     if any(argument in ('--help', '-help', '-h', '--helpfull') for argument in argv[1:]):
-        print(f'{usage}\nflags:\n{_help(values)}', flush=True)
+        print(f'{_as_called(usage, argv[0])}\nflags:\n{_help(values)}', flush=True)
         return 0
     positional = values(_flagfiles_first(argv), known_only=keep_unknown)[1:]
     _check_split(values, argv)
@@ -513,6 +514,13 @@ def _check_split(values: flags.FlagValues, argv: list[str]) -> None:
             f'--split_by={by} and --split_prefix={prefix} exclude each other, for --split_prefix '
             'splits by given path: give one (--split_prefix= takes back that of a flagfile).'
         )
+
+
+def _as_called(usage: str, program: str) -> str:
+    """The usage of a command that is installed names the command, not its file."""
+    if program.endswith('.py'):
+        return usage
+    return re.sub(r'python tools/\w+\.py', os.path.basename(program), usage)
 
 
 def _help(values: flags.FlagValues) -> str:

@@ -62,6 +62,8 @@ class Backbone:
 
 def check_available(config: BackboneConfig) -> None:
     """Fetches what the backbone needs; before any long work, and without TensorFlow."""
+    if os.path.isfile(config.model_dir):
+        raise InputError(f'--model_dir: {config.model_dir}: a file is in the way; name a folder.')
     if config.tfhub_module:
         _module_dir(config)
         return

@@ -125,6 +125,10 @@ class _Handler(BaseHTTPRequestHandler):
         content = self._body()
         if content is None:
             return
+        if self.headers.get_content_type() == 'multipart/form-data':
+            hint = 'Send the bytes of one picture alone, no form: curl --data-binary @PICTURE.'
+            self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, hint)
+            return
         start = time.perf_counter()
         try:
             with self.server.turns:
@@ -175,6 +179,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: HTTPStatus, text: str) -> None:
         self.close_connection = True  # a body that was not read would be taken for a request
         self._answer_json(status, {'error': progress.printable(text)})
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What http.server itself refuses."""
+        status = HTTPStatus(code)
+        self._refuse(status, message or status.phrase)
 
     def _answer_json(self, status: HTTPStatus, value: Any) -> None:
         self._answer(status, json.dumps(value).encode(), 'application/json')

@@ -89,7 +89,7 @@ def report(found: list[Duplicate], labels: list[str], where_all_are: str) -> Non
     if not found:
         return
     log.info(
-        'Duplicates: %d pictures have the content of another one; they are listed in %s.',
+        'Duplicates, with the content of another picture: %d; they are listed in %s.',
         len(found), where_all_are,
     )  # fmt: skip
     for what, misleading in (

@@ -158,7 +158,7 @@ def look_into(folders: Folders, root: str, entry: files.Entry) -> Contents | Non
 
 def warn_of_loose_pictures(root: str, top: Sequence[files.Entry]) -> None:
     if loose := sum(map(is_picture, top)):
-        log.warning('%s: %d pictures lie in no folder of a class: not taken.', root, loose)
+        log.warning('%s: pictures that lie in no folder of a class: %d, not taken.', root, loose)
 
 
 def _scan_root(root: str) -> list[files.Entry]:

@@ -113,7 +113,7 @@ class _Conversion:
             log.warning('Skipped %s: %s', progress.printable(entry.path), entry.reason)
         if bad:
             path = files.join(self._config.records_dir, SKIPPED)
-            log.warning('%d pictures were skipped: all are listed in %s.', len(bad), path)
+            log.warning('Pictures skipped: %d; all are listed in %s.', len(bad), path)
 
     def _standing(self, plan: ShardPlan, seen: _SeenFiles) -> ShardIndex | None:
         """The index of a finished shard that still holds just the plan's pictures, or None."""

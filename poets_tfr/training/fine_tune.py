@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +34,7 @@ from poets_tfr.config import (
     FineTuneConfig,
     HeadConfig,
     InputError,
+    did_you_mean,
 )
 from poets_tfr.distribution import ONE_DEVICE, Cluster
 from poets_tfr.feature_cache import DIGEST
@@ -413,12 +413,11 @@ def layers_from(model: Any, name: str) -> list[Any]:
         return list(model.layers)
     names = [layer.name for layer in model.layers]
     if name not in names:
-        near = difflib.get_close_matches(name, names, 3)
-        hint = f' (did you mean {" or ".join(near)}?)' if near else ''
         with_weights = [layer.name for layer in model.layers if layer.trainable_variables]
         raise InputError(
-            f'--fine_tune_from={name}: {model.name} has no such layer{hint}. The layers that can '
-            f'be trained, from the pictures up: {", ".join(with_weights)}; or all.'
+            f'--fine_tune_from={name}: {model.name} has no such layer'
+            f'{did_you_mean(name, names)}. The layers that can be trained, from the pictures up: '
+            f'{", ".join(with_weights)}; or all.'
         )
     layers = model.layers[names.index(name) :]
     if not any(layer.trainable_variables for layer in layers):

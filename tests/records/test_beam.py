@@ -85,7 +85,7 @@ def test_workers_in_threads_write_the_same_bytes(
     ended = converted(image_dir, tmp_path, *WORKERS, '--direct_running_mode=multi_threading')
     assert ended.status == 0, ended.err
     assert conversion.contents(tmp_path) == wanted
-    assert '1 pictures were skipped' in ended.err
+    assert 'Pictures skipped: 1;' in ended.err
     assert not (tmp_path / '.unfinished').exists()
 
     stood = conversion.identities(tmp_path)

@@ -76,7 +76,7 @@ def test_keep_warns_of_two_classes_and_of_two_splits(
         f'The same picture in two classes (red roses and bluebells): {other_class} and {path}.'
         for path in sorted([trained, same_split])
     ] + [f'The same picture in two splits (test and train): {tested} and {other_split}.']
-    assert 'Duplicates: 3 pictures have the content of another one' in caplog.text
+    assert 'Duplicates, with the content of another picture: 3;' in caplog.text
     _, *lines = (tmp_path / 'records/duplicates.tsv').read_text().splitlines()
     assert [line.split('\t') for line in lines] == sorted(
         [

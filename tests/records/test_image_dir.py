@@ -348,7 +348,7 @@ def test_pictures_beside_the_class_folders_are_told_of(
     with caplog.at_level(logging.WARNING, 'poets_tfr'):
         listing = listed(tmp_path)
     (told,) = (record.getMessage() for record in caplog.records)
-    assert told == f'{tmp_path}: 2 pictures lie in no folder of a class: not taken.'
+    assert told == f'{tmp_path}: pictures that lie in no folder of a class: 2, not taken.'
     assert listing.ignored == 4
 
 

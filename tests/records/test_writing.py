@@ -366,7 +366,7 @@ def test_bad_pictures_are_skipped_and_listed(
     assert sum(split.pictures for split in manifest.splits.values()) == 121
     lines = (records_dir / 'skipped.tsv').read_text().splitlines()[1:]
     assert [line.split('\t')[0] for line in lines] == sorted(f'bluebells/{n}' for n in bad)
-    assert '4 pictures were skipped' in caplog.text
+    assert 'Pictures skipped: 4;' in caplog.text
     assert 'Found 125 files: 121 as is, 4 skipped, 0 ignored.' in caplog.text
     entry = next(
         entry

@@ -106,7 +106,7 @@ def test_a_folder_is_seen_as_training_sees_it(
     assert seen == [
         'Red_Roses: 1 folders (more) hold pictures that are not taken: --recursive takes them.',
         'No files found in empty class: it is not taken as a class.',
-        f'{unseen}: 1 pictures lie in no folder of a class: not taken.',
+        f'{unseen}: pictures that lie in no folder of a class: 1, not taken.',
     ]
     ended = evaluate(trained[0], f'--image_dir={unseen}')
     assert (ended.status, ended.err.splitlines()) == (0, seen)

@@ -10,7 +10,7 @@ import pytest
 from absl import flags as absl_flags
 from command_line import ROOT, Ended, Places, call, start
 
-from poets_tfr.tools import flags, retrain
+from poets_tfr.tools import flags, label_image, retrain
 
 # Name -> (type, default), as the originals document them. Only additions are allowed here.
 ORIGINAL = {
@@ -207,7 +207,9 @@ def test_a_stray_false_is_warned_of(job: Places) -> None:
         (['--optimizer=lbfgs', '--train_batch_size=9'], 'leave --train_batch_size=9 out'),
         (['--class_weights=auto'], '--class_weights=auto goes with --sampling=natural'),
         (['--testing_percentage=60', '--validation_percentage=60'], 'is 120: at most 99'),
-        (['--architecture=resnet'], "--architecture='resnet' is not known: inception_v3"),
+        (['--architecture=flower'], "--architecture='flower' is not known: inception_v3"),
+        (['--architecture=resnet50'], "='resnet50' is not known (did you mean ResNet50"),
+        (['--architecture=mobilenet_1.0_225'], 'did you mean mobilenet_1.0_224 or mobilenet_1.0_'),
         (['--random_crop=101'], '--random_crop=101 must be 0 to 100.'),
         (['--random_brightness=0.2'], 'random_brightness'),
         (['--augment_copies=3'], '--augment_copies=3 goes with a distortion only'),
@@ -249,6 +251,15 @@ def test_a_module_alone_does_not_clash_with_the_default_architecture(tmp_path: P
     ended = call('retrain', f'--tfhub_module={tmp_path}', f'--records_dir={tmp_path}')
     assert ended.status == 1
     assert 'exclude each other' not in ended.err
+
+
+def test_a_file_where_models_are_to_be_kept(job: Places) -> None:
+    ended = run(job, f'--model_dir={__file__}')
+    assert ended.status == 1
+    assert ended.err == (
+        f'retrain.py: error: --model_dir: {__file__}: a file is in the way; name a folder.\n'
+    )
+    assert not list(job.records.iterdir()), 'nothing long was begun'
 
 
 def test_no_image_dir() -> None:
@@ -333,6 +344,20 @@ def test_help_needs_no_tensorflow(tool: str) -> None:
         for name, (_, default) in {**ORIGINAL, **HUB, **OURS}.items():
             (line,) = (x for x in ended.out.splitlines() if x.startswith(f'  --{name}: '))
             assert default in (None, '', []) or line.endswith(f' (default: {default})')
+
+
+@pytest.mark.parametrize(
+    ('program', 'named'),
+    [
+        ('tools/label_image.py', "python tools/label_image.py PICTURE|FOLDER|'PATTERN'|- ..."),
+        ('/usr/bin/poets-label', "poets-label PICTURE|FOLDER|'PATTERN'|- ..."),
+    ],
+)
+def test_the_usage_names_the_command_that_was_called(
+    program: str, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert label_image.main([program, '--help']) == 0
+    assert f'\n{named}' in capsys.readouterr().out
 
 
 REFUSED_WITHOUT_TENSORFLOW = [
