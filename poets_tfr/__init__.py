@@ -21,7 +21,7 @@ The flow, and the module that owns each step:
                               evaluate: an export against labelled pictures)
 
 `retrain` runs them in this order and skips what already stands; `config` holds every default,
-`files` every write, `downloads` every fetch, `progress` every wait, `machine` the cores,
+`files` every write, `downloads` every fetch, `progress` every wait, `parallel` the threads,
 `distribution` the GPUs and the other machines; the tools/ are the command lines.
 Importing this package imports no TensorFlow.
 """

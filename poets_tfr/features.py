@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from poets_tfr import files, progress
-from poets_tfr.backbones.forward import compile_forward
+from poets_tfr.backbones.forward import compile_forward, features_of
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import BackboneConfig, InputError
 from poets_tfr.distribution import ONE_DEVICE, Cluster
@@ -22,7 +22,6 @@ from poets_tfr.pictures.preprocess import Preprocessing
 from poets_tfr.records.manifest import IndexEntry, Manifest, check_digests, load_indexes
 
 log = logging.getLogger('poets_tfr')
-T = TypeVar('T')
 
 # What a killed run loses at most. Files end with a whole batch, so that a run that goes on after a
 # kill makes the same batches, and the same bits, as an undisturbed one.
@@ -260,7 +259,7 @@ def _compute(
     size = config.feature_batch_size
     forward = cluster.on_every_replica(compile_forward(backbone, size, config.xla), size)
     dataset = rows.batches(missing, backbone.preprocessing, size * cluster.replicas)
-    done: list[tuple[np.ndarray, Any]] = []  # (rows, -1 for padding; their features) of each batch
+    done: list[tuple[np.ndarray, np.ndarray]] = []  # rows (-1: padding), features of each batch
     kept_at = time.monotonic()
 
     def keep() -> None:
@@ -273,13 +272,12 @@ def _compute(
 
     with progress.bar(int(missing.sum()), 'pictures', 'Creating bottlenecks') as bar:
         try:
-            for waited, (row, pictures) in _timed(dataset):
-                done.append((row.numpy(), forward(pictures)))
-                if len(done) > 1:  # one batch behind: a GPU computes while the next is fetched
-                    done[-2] = done[-2][0], done[-2][1].numpy()
-                count = int((done[-1][0] >= 0).sum())
+            for batch in features_of(forward, dataset):
+                row = batch.what.numpy()
+                done.append((row, batch.features))
+                count = int((row >= 0).sum())
                 bar.update(count)
-                observe(count, waited)
+                observe(count, batch.waited)
                 unkept = time.monotonic() - kept_at
                 if len(done) == _BATCHES_PER_FILE or unkept > _SECONDS_PER_FILE:
                     keep()
@@ -292,14 +290,6 @@ def _compute(
             # All are whole: the error is of another kind.
             raise
     keep()
-
-
-def _timed(batches: Iterable[T]) -> Iterator[tuple[float, T]]:
-    """Each batch with the seconds that went by until it was there."""
-    start = time.perf_counter()
-    for batch in batches:
-        yield time.perf_counter() - start, batch
-        start = time.perf_counter()
 
 
 def _check_finite(rows: _Rows, chosen: np.ndarray, values: np.ndarray) -> None:

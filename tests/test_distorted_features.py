@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from poets_tfr import features, live_features
-from poets_tfr.backbones import frozen
+from poets_tfr.backbones import forward, frozen
 from poets_tfr.backbones.forward import compile_forward
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import BackboneConfig, ConversionConfig, DistortionConfig, InputError
@@ -212,13 +212,14 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bits(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_call: int
 ) -> None:
     """Also where it ends between the copies of a picture: a batch of 4 has one and a third."""
+    monkeypatch.setattr(forward, '_BATCHES_AT_ONCE', 1)  # so that the calls come in order
     undisturbed = job.copies()
     job.cache = tmp_path / 'killed'
     calls = iter(range(1, at_call + 1))
 
     def interrupted(*arguments: Any) -> Any:
-        forward = compile_forward(*arguments)
-        return lambda pictures: forward(pictures) if next(calls) < at_call else ctrl_c()
+        compiled = compile_forward(*arguments)
+        return lambda pictures: compiled(pictures) if next(calls) < at_call else ctrl_c()
 
     def ctrl_c() -> None:
         raise KeyboardInterrupt

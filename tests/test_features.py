@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from poets_tfr import features
-from poets_tfr.backbones import frozen
+from poets_tfr.backbones import forward, frozen
 from poets_tfr.backbones.forward import compile_forward
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import BackboneConfig, ConversionConfig, InputError
@@ -318,13 +318,13 @@ class Interrupting:
         function = self._compile(*arguments)
         self.functions.append(function)
 
-        def forward(pictures: Any) -> Any:
+        def interrupted(pictures: Any) -> Any:
             self.left -= 1
             if self.left == 0:
                 raise self.error
             return function(pictures)
 
-        return forward
+        return interrupted
 
 
 @pytest.mark.parametrize(
@@ -348,6 +348,7 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bits(
     finished: int,
 ) -> None:
     monkeypatch.setattr(features, '_BATCHES_PER_FILE', 2)
+    monkeypatch.setattr(forward, '_BATCHES_AT_ONCE', 1)  # so that the calls come in order
     undisturbed = extract(records, tmp_path / 'undisturbed')
     with monkeypatch.context() as patched:
         patched.setattr(features, 'compile_forward', Interrupting(at_call, error))

@@ -15,7 +15,7 @@ WINGS = (
     'warm_start',
     'flagfile', 'retrain',
 )  # fmt: skip
-EVERYWHERE = ('config', 'files', 'machine', 'progress', 'downloads', 'poets_tfr')
+EVERYWHERE = ('config', 'files', 'parallel', 'progress', 'downloads', 'poets_tfr')
 BESIDE = ('drawing',)  # draws pictures; no wing needs it
 # There is no public way to freeze a TensorFlow 2 function.
 PRIVATE_BUT_NEEDED = 'tensorflow.python.framework.convert_to_constants'

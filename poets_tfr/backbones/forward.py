@@ -3,18 +3,54 @@
 from __future__ import annotations
 
 import atexit
+import concurrent.futures
+import contextlib
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.backbones.precision import lowered
 from poets_tfr.config import Xla
+from poets_tfr.parallel import ordered
 
 Forward = Callable[[Any], Any]
+T = TypeVar('T')
+
+_BATCHES_AT_ONCE = 2
+_LONG_SECONDS = 0.25
+
+
+class _Turns:
+    """One batch is computed at a time; or two, once it shows that a batch takes long.
+
+    Cores that wait for each other at the end of an operation of one batch compute the other: a
+    tenth is won with Inception v3. Beside a small network they decode, and two would cost more
+    than they bring. A GPU is handed its work and does it after the turn, so it has the next batch
+    at hand in any case.
+    """
+
+    def __init__(self) -> None:
+        self._free = threading.Semaphore(1)
+        self._is_first, self._are_two = True, False
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        with self._free:
+            start = time.perf_counter()
+            yield
+            takes_long = time.perf_counter() - start > _LONG_SECONDS
+            if takes_long and not (self._is_first or self._are_two):  # the first one is compiled
+                self._are_two = True
+                self._free.release()
+            self._is_first = False
+
 
 _compiled: WeakKeyDictionary[Backbone, dict[tuple[int, Xla], Forward]] = WeakKeyDictionary()
+_turns: WeakKeyDictionary[Forward, _Turns] = WeakKeyDictionary()
 atexit.register(_compiled.clear)  # while TensorFlow's modules, which they end with, still stand
 
 
@@ -30,6 +66,53 @@ def compile_forward(backbone: Backbone, batch_size: int, xla: Xla) -> Forward:
     if (batch_size, xla) not in of_backbone:
         of_backbone[batch_size, xla] = _compile(backbone, batch_size, xla)
     return of_backbone[batch_size, xla]
+
+
+@dataclasses.dataclass(frozen=True)
+class Computed(Generic[T]):
+    """what: came with the pictures. features: float32 [n, width].
+
+    waited: seconds in which nothing was computed, for the pictures were not there.
+    """
+
+    what: T
+    features: Any
+    waited: float
+
+
+def features_of(
+    forward: Forward, batches: Iterable[tuple[T, Any]]
+) -> Generator[Computed[T], None, None]:
+    """The features of each batch (anything, pictures), in order; see `_Turns`."""
+    turns = _turns.setdefault(forward, _Turns())
+    lock, computing, idle_since = threading.Lock(), 0, time.perf_counter()
+
+    def fetched() -> Iterator[tuple[T, Any, float]]:
+        start = time.perf_counter()
+        for what, pictures in batches:
+            now = time.perf_counter()
+            yield what, pictures, 0.0 if computing else now - max(start, idle_since)
+            start = time.perf_counter()
+
+    def compute(batch: tuple[T, Any, float]) -> Computed[T]:
+        nonlocal computing, idle_since
+        what, pictures, waited = batch
+        with lock:
+            computing += 1
+        try:
+            with turns.turn():
+                features = forward(pictures)
+            return Computed(what, features.numpy(), waited)
+        finally:
+            with lock:
+                computing -= 1
+                idle_since = time.perf_counter()
+
+    with (
+        concurrent.futures.ThreadPoolExecutor(_BATCHES_AT_ONCE) as pool,
+        contextlib.closing(ordered(pool, compute, fetched(), _BATCHES_AT_ONCE + 1)) as computed,
+    ):
+        yield from computed
 
 
 def _compile(backbone: Backbone, batch_size: int, xla: Xla) -> Forward:

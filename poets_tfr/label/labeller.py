@@ -13,9 +13,9 @@ from poets_tfr import files
 from poets_tfr.config import InputError
 from poets_tfr.export.foreign_graph import Feeding
 from poets_tfr.export.opening import open_export
+from poets_tfr.parallel import ordered
 from poets_tfr.records import codecs
 from poets_tfr.records.codecs import BadPictureError
-from poets_tfr.records.shards import ordered
 
 _BATCH = 32
 _BATCHES_AT_ONCE = 2  # one is read and settled while the other is decoded and labelled

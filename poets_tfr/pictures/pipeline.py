@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from poets_tfr.machine import decoding_threads
+from poets_tfr.parallel import decoding_threads
 from poets_tfr.pictures import distort, preprocess
 from poets_tfr.pictures.distort import Distortions
 from poets_tfr.pictures.preprocess import Preprocessing

@@ -10,8 +10,9 @@ import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from poets_tfr import files, machine, progress
+from poets_tfr import files, progress
 from poets_tfr.config import InputError
+from poets_tfr.parallel import decoding_threads, ordered
 from poets_tfr.progress import printable
 from poets_tfr.records import codecs, duplicates, schema
 from poets_tfr.records.duplicates import Member
@@ -32,7 +33,7 @@ from poets_tfr.records.manifest import (
     table,
     tfds_metadata,
 )
-from poets_tfr.records.shards import FRAME_BYTES, ordered
+from poets_tfr.records.shards import FRAME_BYTES
 from poets_tfr.records.splits import path_bytes
 
 _REMAKE = f'delete the shard and {CONVERT_AGAIN}'
@@ -75,7 +76,7 @@ def verify(records_dir: str, manifest: Manifest) -> list[str]:
     checker = _Checker(records_dir, manifest)
     total = sum(split.pictures for split in manifest.splits.values())
     with (
-        concurrent.futures.ThreadPoolExecutor(machine.decoding_threads()) as pool,
+        concurrent.futures.ThreadPoolExecutor(decoding_threads()) as pool,
         progress.bar(total, 'records', 'Verifying') as bar,
     ):
         for name, split in manifest.splits.items():

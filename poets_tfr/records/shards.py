@@ -12,11 +12,11 @@ import itertools
 import json
 import math
 import struct
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterator, Sequence
 
-from poets_tfr import files, machine
+from poets_tfr import files
 from poets_tfr.config import ConversionConfig
+from poets_tfr.parallel import decoding_threads, ordered
 from poets_tfr.records import codecs, schema
 from poets_tfr.records.codecs import BadPictureError, StoredPicture
 from poets_tfr.records.image_dir import ClassFolder, Listing, Picture
@@ -28,9 +28,6 @@ UNFINISHED = '.unfinished'
 # ones waiting in groups would cost memory.
 _GROUP_PICTURES, _GROUP_BYTES = 64, 4 << 20
 FRAME_BYTES = 8 + 4 + 4  # a TFRecord's length, its checksum, and the data's checksum
-
-T = TypeVar('T')
-R = TypeVar('R')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +113,7 @@ def make_shards(
     digests a shard while the next one is written.
     """
     pictures = [picture for plan in plans for picture in plan.pictures]
-    workers = job.config.workers or machine.decoding_threads()
+    workers = job.config.workers or decoding_threads()
     with (
         codecs.pillow_silenced(),
         concurrent.futures.ThreadPoolExecutor(workers) as pool,
@@ -236,24 +233,6 @@ def left_out(picture: Picture) -> IndexEntry:
     return IndexEntry(
         picture.path, picture.label, '', outcome=outcome, reason=reason, source_bytes=picture.size
     )
-
-
-def ordered(
-    pool: concurrent.futures.Executor, function: Callable[[T], R], items: Iterable[T], window: int
-) -> Generator[R, None, None]:
-    """Like `pool.map`, but no more than `window` results wait at a time: memory stays flat."""
-    iterator = iter(items)
-    waiting = [pool.submit(function, item) for item in itertools.islice(iterator, window)]
-    waiting.reverse()
-    try:
-        while waiting:
-            result = waiting.pop().result()
-            for item in itertools.islice(iterator, 1):
-                waiting.insert(0, pool.submit(function, item))
-            yield result
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def _read_back(path: str, entries: Sequence[IndexEntry]) -> str:

@@ -10,7 +10,6 @@ import re
 import shutil
 import struct
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from poets_tfr import files
 from poets_tfr.config import InputError
 from poets_tfr.records import codecs, schema, shards, writing
 from poets_tfr.records.manifest import load_manifest
-from poets_tfr.records.shards import ordered, plan_shards
+from poets_tfr.records.shards import plan_shards
 
 SHARDS = 3
 
@@ -546,28 +545,6 @@ def test_a_remote_image_dir_gives_the_same_bytes(made: tuple[Path, Path], tmp_pa
 
 
 # The pool
-
-
-def test_ordered_keeps_the_order_and_bounds_what_waits() -> None:
-    taken = []
-
-    def items() -> object:
-        for i in range(50):
-            taken.append(i)
-            yield i
-
-    with ThreadPoolExecutor(4) as pool:
-        results = ordered(pool, lambda i: i * i, items(), 8)  # type: ignore[arg-type]
-        for i, result in enumerate(results):
-            assert result == i * i
-            assert len(taken) <= i + 1 + 8
-
-
-def test_ordered_passes_errors_on() -> None:
-    with ThreadPoolExecutor(2) as pool:
-        results = ordered(pool, lambda i: 1 // (3 - i), range(100), 4)
-        with pytest.raises(ZeroDivisionError):
-            list(results)
 
 
 # What is stored is part of the contract

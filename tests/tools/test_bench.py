@@ -9,7 +9,7 @@ from pathlib import Path
 import graphs
 import pytest
 
-from poets_tfr import drawing, machine
+from poets_tfr import drawing, parallel
 from poets_tfr.backbones import frozen
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import BackboneConfig
@@ -109,7 +109,7 @@ def test_a_gpu_is_fed_from_records_and_watched(
     data = Data(str(tmp_path), images=str(few_pictures))
     rows = gpu.fed_rows(data, network, gpu.MODES[0], batch_size=4, pictures=16)
     by_peer = {row.peer: row for row in rows}
-    forward, decode = by_peer['forward only'], by_peer[f'decode only, {machine.cores()} cores']
+    forward, decode = by_peer['forward only'], by_peer[f'decode only, {parallel.cores()} cores']
     assert forward.rate == decode.rate > 0
     cores = by_peer['cores here']
     assert cores.ratio == pytest.approx(forward.peer_rate / decode.peer_rate)

@@ -12,10 +12,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from poets_tfr import machine
-from poets_tfr.backbones.forward import compile_forward
+from poets_tfr import parallel
+from poets_tfr.backbones.forward import compile_forward, features_of
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import OnOff, Precision
 from poets_tfr.tools.benchmarks.data import Data
@@ -78,18 +76,18 @@ def fed_rows(
 
     def fed(compute: Callable[[Any], Any]) -> Work:
         def work() -> int:
-            count, result = 0, None
+            count = 0
             for _ in range(passes):
-                for rows, batch in data.one_pass(network.preprocessing, batch_size):
-                    count, result = count + int((rows.numpy() >= 0).sum()), compute(batch)
-            np.asarray(result)  # what a device computes is waited for
+                batches = data.one_pass(network.preprocessing, batch_size)
+                for batch in features_of(compute, batches):
+                    count += int((batch.what.numpy() >= 0).sum())
             return count
 
         return work
 
     with gpu_load() as load:
         rates = median_rates({'': fed(forward)}, repeats=2)
-    cores = machine.cores()
+    cores = parallel.cores()
     rates['decode'] = median_rates({'': fed(lambda batch: batch[0, 0, 0])}, repeats=2)['']
     rates['forward'] = median_rates({'': forward_work(network, batch_size, 'auto')}, repeats=2)['']
     name = f'gpu from records, {mode.name}'
@@ -105,7 +103,7 @@ def fed_rows(
 
 
 def forward_work(network: Backbone, batch_size: int, xla: Any, calls: int = _CALLS) -> Work:
-    """Calls on one batch that lies on the device; the last one's result is waited for."""
+    """Calls on one batch that lies on the device, as many at once as for pictures of a job."""
     import tensorflow as tf
 
     size = network.preprocessing.size
@@ -113,9 +111,8 @@ def forward_work(network: Backbone, batch_size: int, xla: Any, calls: int = _CAL
     batch = tf.random.stateless_uniform([batch_size, size, size, 3], [0, 0], -1, 1)
 
     def work() -> int:
-        for _ in range(calls):
-            features = forward(batch)
-        features.numpy()
+        for _ in features_of(forward, itertools.repeat((None, batch), calls)):
+            pass
         return calls * batch_size
 
     return work

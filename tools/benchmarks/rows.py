@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from poets_tfr import features, files, machine
+from poets_tfr import features, files, parallel
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.config import BackboneConfig, HeadConfig
 from poets_tfr.features import SplitFeatures
@@ -35,7 +35,7 @@ from poets_tfr.tools.benchmarks.peers import (
 from poets_tfr.training import loop
 
 _PICTURES_S = 'pictures/s'
-_INCEPTION_PICTURES = 512
+_INCEPTION_PICTURES = 384
 _INCEPTION_GFLOP = 11.46  # per picture of 299 x 299: 5.73 G multiply-adds
 
 
@@ -124,7 +124,7 @@ def backbone(data: Data) -> list[Row]:
     predict = 'Keras predict'
     for network, model, batches in (
         (mobilenet, None, 16),
-        (inception, keras_inception, 1),
+        (inception, keras_inception, 2),
     ):
         pictures = _random_pictures(network, 32)
         sides = {
@@ -325,7 +325,7 @@ def _decode_only(data: Data) -> Work:
         return tf.shape(tf.io.decode_jpeg(content, channels=3))[0]
 
     dataset = tf.data.Dataset.from_tensor_slices(contents)
-    dataset = dataset.map(decode, num_parallel_calls=machine.cores())
+    dataset = dataset.map(decode, num_parallel_calls=parallel.cores())
     options = tf.data.Options()
     options.autotune.enabled = False  # a limit does not wait for it at its end
     dataset = dataset.with_options(options)
