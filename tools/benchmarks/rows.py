@@ -35,7 +35,7 @@ from poets_tfr.tools.benchmarks.peers import (
 from poets_tfr.training import loop
 
 _PICTURES_S = 'pictures/s'
-_INCEPTION_PICTURES = 384
+_INCEPTION_PICTURES = 256
 _INCEPTION_GFLOP = 11.46  # per picture of 299 x 299: 5.73 G multiply-adds
 
 
