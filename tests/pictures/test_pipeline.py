@@ -132,7 +132,7 @@ def test_distorted_copies_are_the_same_pixels_in_any_batch_and_any_number_of_thr
     by_number = pictures[np.argsort(numbers)]
     assert len(np.unique(by_number.reshape(90, -1), axis=0)) == 90
     for batch_size, threads in (1, 1), (7, 1), (32, 13):
-        monkeypatch.setattr(pipeline, '_threads', lambda threads=threads: threads)
+        monkeypatch.setattr(pipeline, 'decoding_threads', lambda threads=threads: threads)
         batches = distorted_batches(paths, whole, batch_size)
         order = np.concatenate([row for row, _ in batches])
         np.testing.assert_array_equal(order[:90], numbers)
