@@ -1,29 +1,74 @@
-"""poets_tfr: a folder of pictures goes in; a classifier, its labels and its evidence come out.
+"""poets_tfr: a folder of images goes in; a classifier, its labels and its evidence come out.
 
-The flow, and the module that owns each step:
+    import poets_tfr
+    run = poets_tfr.train('~/pets')
+    poets_tfr.load(run).predict('tom.jpg').label
+
+The flow, and the wing that owns each step:
 
     image_dir/<class>/*   what you have
-      -> records.image_dir    scan (folders), label names, train | validation | test (splits)
-      -> records.codecs       any picture file -> upright JPEG or PNG (headers: told undecoded)
-      -> records.writing      sharded TFRecords (records.shards), manifest.json (records_dir)
-      -> pictures.pipeline    parallel read, decode, pictures.preprocess (pictures.distort for
-                              training), static batches
-      -> backbones.forward    Inception v3, any Keras application, a MobileNet or a SavedModel:
-                              pixels -> features
-      -> features             only what feature_cache lacks is computed        (bottleneck_dir)
-                              (live_features: in every step, for --augment_copies=0)
-      -> training.loop        one softmax layer, a compiled loop over resident features
-                              (training.fine_tune: the network too, for --fine_tune_from)
-      -> reporting.summaries  TensorBoard, report.json, report.html            (summaries_dir)
-      -> export.writing       output_graph, output_labels; SavedModel, TFLite, .keras
-      -> label                an export + pictures -> labels and scores
-                              (self_test: every new export against the trained model;
-                              evaluate: an export against labelled pictures)
+      -> records       scan, split, decode: sharded TFRecords, and Records, their columns
+      -> pictures      parallel read, decode, distortions, static batches of pixels
+      -> backbones     Inception v3, a MobileNet, any Keras application: pixels -> features
+      -> extraction    features, computed only where the cache lacks them     (bottleneck_dir)
+      -> training      one softmax layer in a compiled loop; fine-tuning of the network
+      -> reporting     metrics, TensorBoard, report.json and report.html      (summaries_dir)
+      -> export        output_graph, output_labels; SavedModel, TFLite, .keras
+      -> label         an export + images -> labels and scores; the page in the browser
+         (export_check: every new export against the trained model; evaluation: an export against
+         labelled images)
 
-`retrain` runs them in this order and skips what already stands; `config` holds every default,
-`files` every write, `downloads` every fetch, `progress` every wait, `parallel` the threads,
-`distribution` the GPUs and the other machines; the tools/ are the command lines.
+`api` is the interface, `run` the orchestrator, `cli` the command lines, which call the interface.
+A wing's settings stand in its own settings.py; `settings` says what a setting is. `files` does
+every write, `downloads` every fetch, `progress` shows every wait, `parallel` has the threads,
+`distribution` the GPUs and the other machines, `runtime` starts TensorFlow and the log.
 Importing this package imports no TensorFlow.
 """
 
-__version__ = '0.1.0'
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = '0.2.0'
+
+if TYPE_CHECKING:
+    from poets_tfr.api import Records, convert, evaluate, features, load, runs, train
+    from poets_tfr.errors import InputError
+    from poets_tfr.label.classifier import Classifier, Prediction
+    from poets_tfr.run.result import Run
+
+# Name -> the module that has it, imported when it is first asked for (PEP 562).
+_HOME = {
+    **dict.fromkeys(
+        ['Records', 'convert', 'evaluate', 'features', 'load', 'runs', 'train'], 'poets_tfr.api'
+    ),
+    'InputError': 'poets_tfr.errors',
+    'Classifier': 'poets_tfr.label.classifier',
+    'Prediction': 'poets_tfr.label.classifier',
+    'Run': 'poets_tfr.run.result',
+}
+
+__all__ = [
+    'Classifier',
+    'InputError',
+    'Prediction',
+    'Records',
+    'Run',
+    'convert',
+    'evaluate',
+    'features',
+    'load',
+    'runs',
+    'train',
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

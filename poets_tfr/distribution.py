@@ -18,20 +18,36 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
 from poets_tfr import files
-from poets_tfr.config import Distribution, InputError
+from poets_tfr.errors import InputError
+from poets_tfr.settings import Settings, setting
 
 log = logging.getLogger('poets_tfr')
 
+Distribution = Literal['auto', 'off', 'mirrored', 'multi_worker']
 Result = TypeVar('Result')
 
 _TF_CONFIG = 'TF_CONFIG'
 _QUIET_SECONDS, _SECONDS_BETWEEN_LINES = 2.0, 30.0
 _CONNECT_SECONDS, _SECONDS_BETWEEN_CALLS = 2.0, 0.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DistributionConfig(Settings):
+    """One device or several, on one machine or several."""
+
+    TITLE: ClassVar[str] = 'Several devices and machines'
+
+    distribution: Distribution = setting(
+        'auto',
+        'Which devices compute: off (one), mirrored (all GPUs of this machine), multi_worker (the '
+        'machines that TF_CONFIG names) or auto (whichever there are).',
+        affects='speed',
+    )
 
 
 @dataclasses.dataclass(frozen=True)

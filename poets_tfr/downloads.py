@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 
 from poets_tfr import files, progress
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 
 log = logging.getLogger('poets_tfr')
 

@@ -25,7 +25,7 @@ import uuid
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 
 log = logging.getLogger('poets_tfr')
 

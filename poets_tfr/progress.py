@@ -25,8 +25,12 @@ def bar(total: int, unit: str, label: str) -> Iterator[Progress]:
         yield _Silent()
     elif sys.stderr.isatty():
         from tqdm import tqdm
+        from tqdm.contrib.logging import logging_redirect_tqdm
 
-        with tqdm(total=total, unit=f' {unit}', desc=label, dynamic_ncols=True) as progress:
+        with (
+            tqdm(total=total, unit=f' {unit}', desc=label, dynamic_ncols=True) as progress,
+            logging_redirect_tqdm([log]),  # a line of the log does not cut through the bar
+        ):
             yield progress
     else:
         yield _Lines(total, unit, label)

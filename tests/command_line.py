@@ -23,8 +23,9 @@ class Ended:
 
 
 def call(tool: str, *arguments: object) -> Ended:
-    """Runs poets_tfr.tools.<tool> in this process."""
-    module = importlib.import_module(f'poets_tfr.tools.{tool}')
+    """Runs the command in this process."""
+    package = 'tools' if tool == 'draw_pictures' else 'poets_tfr.cli'
+    module = importlib.import_module(f'{package}.{tool}')
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = module.main([f'{tool}.py', *map(str, arguments)])

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from poets_tfr.config import ConversionConfig
-from poets_tfr.records import writing
+from poets_tfr.records import conversion
 from poets_tfr.records.image_dir import Listing, list_image_dir
 from poets_tfr.records.manifest import INDEX_SUFFIX, Manifest, ShardIndex
+from poets_tfr.records.settings import ConversionConfig
 
 
 def touch(image_dir: Path, paths: Iterable[str]) -> Path:
@@ -36,7 +36,7 @@ def splits_of(listing: Listing) -> dict[str, str]:
 
 def converted(image_dir: Path | str, records_dir: Path | str, **settings: Any) -> Manifest:
     wanted = config(image_dir, records_dir, dataset_name='flowers', **settings)
-    return writing.convert(wanted, list_image_dir(wanted))
+    return conversion.convert(wanted, list_image_dir(wanted))
 
 
 def contents(records_dir: Path) -> dict[str, bytes]:

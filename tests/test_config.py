@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from poets_tfr.config import (
-    BackboneConfig,
+from poets_tfr.backbones.settings import BackboneConfig
+from poets_tfr.errors import InputError
+from poets_tfr.export.settings import OutputConfig
+from poets_tfr.pictures.settings import DistortionConfig
+from poets_tfr.records.settings import (
     ConversionConfig,
-    DistortionConfig,
-    HeadConfig,
-    InputError,
-    OutputConfig,
-    RetrainConfig,
     dataset_name_of,
     default_records_dir,
 )
+from poets_tfr.run.settings import RetrainConfig
+from poets_tfr.training.settings import HeadConfig
 
 REFUSED: list[tuple[type, dict[str, Any]]] = [
     (ConversionConfig, {'validation_percentage': -1}),

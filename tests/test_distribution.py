@@ -17,9 +17,9 @@ import workers
 from command_line import ROOT, Places, call, start
 
 from poets_tfr import distribution
-from poets_tfr.config import Distribution, InputError
-from poets_tfr.distribution import Cluster, Task
-from poets_tfr.label import Labeller
+from poets_tfr.distribution import Cluster, Distribution, Task
+from poets_tfr.errors import InputError
+from poets_tfr.label.labeller import Labeller
 
 PICTURES = 390
 
@@ -118,7 +118,7 @@ def test_a_worker_alone_says_for_whom_it_waits_and_can_be_ended(tmp_path: Path) 
     ports = workers.free_ports(2)
     environment = {'TF_CONFIG': workers.tf_config(1, ports)}
     code = (
-        'import sys; from poets_tfr.tools import flags; from poets_tfr import distribution\n'
+        'import sys; from poets_tfr.cli import flags; from poets_tfr import distribution\n'
         'sys.exit(flags.run(lambda _: None, lambda *_: distribution.start("auto"), ""))'
     )
     with workers.Worker(tmp_path / 'log', environment, '-c', code) as worker:
@@ -134,9 +134,10 @@ import sys
 import numpy as np, tensorflow as tf
 cpu, = tf.config.list_physical_devices('CPU')
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from poets_tfr import distribution, features
+from poets_tfr import distribution
+from poets_tfr.extraction import extract
 from poets_tfr.backbones import frozen
-from poets_tfr.config import BackboneConfig
+from poets_tfr.backbones.settings import BackboneConfig
 from poets_tfr.records.manifest import load_manifest
 
 records, cache, models, architecture, xla = sys.argv[1:]
@@ -153,8 +154,8 @@ np.testing.assert_array_equal(
     cluster.on_every_replica(where, 3)(tf.range(6)), [0, 2, 4, 6, 8, 10])
 assert len(devices) == 2, devices
 backbone, manifest = frozen.load(config), load_manifest(records)
-mirrored = features.extract(records, manifest, backbone, cache + '/mirrored', config, cluster)
-one = features.extract(records, manifest, backbone, cache + '/one', config)
+mirrored = extract.extract(records, manifest, backbone, cache + '/mirrored', config, cluster)
+one = extract.extract(records, manifest, backbone, cache + '/one', config)
 assert sum(map(len, one.values())) % 10, "the last batch is padded"
 for split, values in one.items():
     np.testing.assert_array_equal(mirrored[split].features, values.features)

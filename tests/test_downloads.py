@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from poets_tfr import downloads
-from poets_tfr.config import BackboneConfig, InputError
+from poets_tfr.backbones.settings import BackboneConfig
+from poets_tfr.errors import InputError
 
 CONTENT = bytes(range(256)) * 4000  # larger than a block of the download
 SHA256 = f'sha256:{hashlib.sha256(CONTENT).hexdigest()}'

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from poets_tfr import files
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 
 # TensorFlow's file system in memory: what only tf.io.gfile reaches is remote in all that matters.
 REMOTE = 'ram://test_files'

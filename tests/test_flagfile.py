@@ -10,8 +10,8 @@ import pytest
 from absl import flags as absl_flags
 from command_line import Ended, Places, call
 
-from poets_tfr import flagfile
-from poets_tfr.tools import retrain
+from poets_tfr.cli import retrain
+from poets_tfr.run import flagfile
 
 WORDS = {
     'architecture', 'dataset_name', 'duplicates', 'final_tensor_name', 'profile_steps',

@@ -13,8 +13,8 @@ import pytest
 from command_line import Ended, Places
 from PIL import Image
 
-from poets_tfr.config import InputError
-from poets_tfr.label import Labeller
+from poets_tfr.errors import InputError
+from poets_tfr.label.labeller import Labeller
 from poets_tfr.records.codecs import BadPictureError
 from poets_tfr.records.manifest import load_indexes, load_manifest
 from poets_tfr.records.reading import read_pictures

@@ -214,7 +214,7 @@ def console_scripts() -> dict[str, str]:
 
 def test_every_wing_is_packaged() -> None:
     folders = set()
-    for top, package in (('poets_tfr', 'poets_tfr'), ('tools', 'poets_tfr.tools')):
+    for top, package in (('poets_tfr', 'poets_tfr'), ('tools', 'poets_tfr.cli')):
         for init in (ROOT / top).rglob('__init__.py'):
             folders.add('.'.join((package, *init.parent.relative_to(ROOT / top).parts)))
     assert set(lines_of(SETUP['options']['packages'])) == folders
@@ -223,7 +223,7 @@ def test_every_wing_is_packaged() -> None:
 @pytest.mark.parametrize('command', console_scripts())
 def test_console_script_points_at_a_main(command: str) -> None:
     module, _, function = console_scripts()[command].partition(':')
-    source = ROOT / 'tools' / f'{module.removeprefix("poets_tfr.tools.")}.py'
+    source = ROOT / 'tools' / f'{module.removeprefix("poets_tfr.cli.")}.py'
     assert function == 'main'
     tree = ast.parse(source.read_bytes())
     mains = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == 'main']

@@ -14,7 +14,7 @@ import pytest
 from command_line import ROOT, Ended, Places, call, start
 from PIL import Image
 
-from poets_tfr.label import Labeller
+from poets_tfr.label.labeller import Labeller
 
 TIME = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}: '
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from command_line import ROOT, Places, start
 
-from poets_tfr import drawing
+from tools import drawing
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from command_line import ROOT, Places
 
-from poets_tfr.label import Labeller
+from poets_tfr.label.labeller import Labeller
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from command_line import ROOT, Ended, Places, call, start
 
-from poets_tfr.label import Labeller
+from poets_tfr.label.labeller import Labeller
 
 
 @contextlib.contextmanager
@@ -152,7 +152,7 @@ def test_the_address_is_taken(port: int) -> None:
 def test_a_host_that_is_none_of_this_computer(trained: tuple[Places, Ended], host: str) -> None:
     program = f"""
 import sys
-from poets_tfr.tools import serve
+from poets_tfr.cli import serve
 status = serve.main(['serve.py', '--host={host}', '--graph={trained[0].graph}'])
 print(status, 'tensorflow' in sys.modules)
 """

@@ -1,1 +1,1 @@
-"""The command lines; installed, this folder is the package poets_tfr.tools."""
+"""What is run in a checkout: the command lines, and the drawing of the demo's pictures."""

@@ -5,50 +5,46 @@ python tools/draw_pictures.py --out_dir=build/demo/pictures --per_class=60
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
+from typing import Any, ClassVar, Literal
 
-from absl import flags as absl_flags
+from poets_tfr.cli import command
+from poets_tfr.errors import InputError
+from poets_tfr.settings import Settings, at_least, build, setting
+from tools import drawing
 
-from poets_tfr import drawing
-from poets_tfr.config import InputError
-from poets_tfr.tools import flags
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DrawingConfig(Settings):
+    TITLE: ClassVar[str] = 'The pictures'
+
+    out_dir: str = setting('', 'Where the pictures go: one folder per class.', path='path')
+    held_back_dir: str = setting(
+        '',
+        'Where the held-back pictures go; by default out_dir with _held_back at its end.',
+        path='path',
+    )
+    kind: Literal['flowers', 'photo_like'] = setting(
+        'flowers',
+        'flowers: four classes to tell apart; photo_like: detailed pictures of about 60 KB.',
+    )
+    per_class: int = setting(60, 'How many pictures of each class.', at_least(1))
+    num_classes: int = setting(4, 'How many classes; there are four flowers.', at_least(1))
+    held_back: int = setting(0, 'How many flowers to draw apart, for labelling.', at_least(0))
+    seed: int = setting(0, 'The same seed draws the same pictures.', at_least(0))
+    width: int = setting(320, 'In pixels.', at_least(16))
+    height: int = setting(240, 'In pixels.', at_least(16))
 
 
 def main(argv: list[str] | None = None) -> int:
-    return flags.run(_define, _main, __doc__ or '', argv)
+    return command.run(_main, __doc__, [DrawingConfig], argv)
 
 
-def _define(values: absl_flags.FlagValues) -> None:
-    def integer(name: str, default: int, help_: str, least: int) -> None:
-        absl_flags.DEFINE_integer(name, default, help_, lower_bound=least, flag_values=values)
-
-    absl_flags.DEFINE_string(
-        'out_dir', '', 'Where the pictures go: one folder per class.', flag_values=values
-    )
-    absl_flags.DEFINE_string(
-        'held_back_dir',
-        '',
-        'Where the held-back pictures go; by default out_dir with _held_back at its end.',
-        flag_values=values,
-    )
-    absl_flags.DEFINE_enum(
-        'kind',
-        'flowers',
-        ['flowers', 'photo_like'],
-        'flowers: four classes to tell apart; photo_like: detailed pictures of about 60 KB.',
-        flag_values=values,
-    )
-    integer('per_class', 60, 'How many pictures of each class.', 1)
-    integer('num_classes', 4, 'How many classes; there are four flowers.', 1)
-    integer('held_back', 0, 'How many flowers to draw apart, for labelling.', 0)
-    integer('seed', 0, 'The same seed draws the same pictures.', 0)
-    integer('width', 320, 'In pixels.', 16)
-    integer('height', 240, 'In pixels.', 16)
-
-
-def _main(values: absl_flags.FlagValues, positional: list[str]) -> None:
-    flags.no_stray_arguments(positional)
+def _main(given: dict[str, Any], positional: list[str]) -> None:
+    command.no_stray_arguments(positional)
+    values = build(DrawingConfig, given)
     if not values.out_dir:
         raise InputError('Must set flag --out_dir.')
     out_dir = values.out_dir.rstrip('/') or '/'

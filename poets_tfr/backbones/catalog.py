@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from poets_tfr.backbones.applications import APPLICATIONS
-from poets_tfr.config import INCEPTION_2015, INCEPTION_V3, MOBILENET, InputError
+from poets_tfr.backbones.settings import INCEPTION_2015, INCEPTION_V3, MOBILENET
 from poets_tfr.downloads import Download
+from poets_tfr.errors import InputError
 from poets_tfr.pictures.preprocess import Preprocessing
 
 _MODELS = 'https://download.tensorflow.org/models'

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.backbones.precision import lowered
-from poets_tfr.config import Xla
+from poets_tfr.backbones.settings import Xla
 from poets_tfr.parallel import ordered
 
 Forward = Callable[[Any], Any]

@@ -24,7 +24,8 @@ from poets_tfr.backbones.catalog import (
     backbone_spec,
 )
 from poets_tfr.backbones.graph_defs import node_of
-from poets_tfr.config import BackboneConfig, InputError, Precision
+from poets_tfr.backbones.settings import BackboneConfig, Precision
+from poets_tfr.errors import InputError
 from poets_tfr.pictures import preprocess
 from poets_tfr.pictures.preprocess import Preprocessing
 

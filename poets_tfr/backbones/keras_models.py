@@ -7,7 +7,7 @@ from typing import Any
 
 from poets_tfr.backbones import random_weights
 from poets_tfr.backbones.catalog import BackboneSpec, KerasSource
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 
 # The standard deviations that EfficientNet's pictures are divided by, in Keras's source as here.
 _IMAGENET_STD = 0.229, 0.224, 0.225

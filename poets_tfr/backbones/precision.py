@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from poets_tfr.backbones.graph_defs import depending_on
-from poets_tfr.config import Precision
+from poets_tfr.backbones.settings import Precision
 
 # What is computed in 16 bits, and how many of its inputs are; None: all but the last. All else
 # stays float32, pooling above all: a mean over many positions needs more bits than its terms.

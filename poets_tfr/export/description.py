@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 from poets_tfr.pictures.preprocess import Preprocessing
 
 FORMAT = 'poets_tfr graph 1'

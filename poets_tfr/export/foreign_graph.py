@@ -10,7 +10,7 @@ import dataclasses
 import logging
 from typing import Any
 
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 from poets_tfr.pictures import preprocess
 from poets_tfr.pictures.preprocess import PerChannel
 

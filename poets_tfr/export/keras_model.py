@@ -17,9 +17,10 @@ import numpy as np
 
 from poets_tfr import files
 from poets_tfr.backbones.catalog import KerasSource
-from poets_tfr.config import KERAS_SUFFIX, InputError
+from poets_tfr.errors import InputError
 from poets_tfr.export import description as descriptions
 from poets_tfr.export.description import Description
+from poets_tfr.export.settings import KERAS_SUFFIX
 from poets_tfr.export.tflite_metadata import LABELS_FILE
 from poets_tfr.pictures import preprocess
 from poets_tfr.pictures.preprocess import PerChannel, Preprocessing

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from poets_tfr import files
-from poets_tfr.config import KERAS_SUFFIX, InputError
+from poets_tfr.errors import InputError
 from poets_tfr.export import frozen_graph, keras_model, saved_model, tflite
 from poets_tfr.export.description import Description
 from poets_tfr.export.foreign_graph import Feeding, ForeignGraph
+from poets_tfr.export.settings import KERAS_SUFFIX
 from poets_tfr.pictures import preprocess
 from poets_tfr.pictures.preprocess import Preprocessing
 

@@ -21,7 +21,7 @@ import numpy as np
 from poets_tfr import files
 from poets_tfr.backbones import forward
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 from poets_tfr.export import description as descriptions
 from poets_tfr.export.description import Description
 from poets_tfr.pictures import preprocess

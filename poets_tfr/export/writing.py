@@ -11,9 +11,10 @@ from typing import Any, Literal
 from poets_tfr import files
 from poets_tfr.backbones.catalog import KerasSource
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.config import InputError, OutputConfig
+from poets_tfr.errors import InputError
 from poets_tfr.export import keras_model, saved_model, tflite
 from poets_tfr.export.frozen_graph import FrozenGraph
+from poets_tfr.export.settings import ExportConfig
 from poets_tfr.training.head import Head
 
 log = logging.getLogger('poets_tfr')
@@ -40,7 +41,7 @@ class Export:
     agreement_is_needed: bool = True
 
 
-def check_outputs(output: OutputConfig) -> None:
+def check_outputs(output: ExportConfig) -> None:
     """Raises InputError when a place for an export cannot be written, or is another's as well."""
     flag_of: dict[str, str] = {}
     for flag in 'output_graph', 'output_labels', 'saved_model_dir', 'tflite_output', 'keras_output':
@@ -61,7 +62,7 @@ def check_outputs(output: OutputConfig) -> None:
 
 
 def write_exports(
-    output: OutputConfig,
+    output: ExportConfig,
     backbone: Backbone,
     graph: FrozenGraph,
     head: Head,

@@ -1,5 +1,1 @@
-"""Pictures -> labels and scores, with any export: `Labeller`."""
-
-from poets_tfr.label.labeller import Labelled, Labeller
-
-__all__ = ['Labelled', 'Labeller']
+"""Images -> labels and scores, with any export."""

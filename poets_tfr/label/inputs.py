@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from poets_tfr import files
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 from poets_tfr.records.folders import PICTURE_EXTENSIONS
 
 STDIN = '-'

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from poets_tfr import files
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 from poets_tfr.export.foreign_graph import Feeding
 from poets_tfr.export.opening import open_export
 from poets_tfr.parallel import ordered

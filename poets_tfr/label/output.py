@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from poets_tfr.config import LabelFormat
+from poets_tfr.label.settings import LabelFormat
 from poets_tfr.progress import printable
 
 UNSURE = 'unsure'

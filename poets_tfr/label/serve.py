@@ -25,9 +25,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from poets_tfr import progress
-from poets_tfr.config import InputError, ServeConfig
+from poets_tfr.errors import InputError
 from poets_tfr.label import output
 from poets_tfr.label.labeller import Labeller
+from poets_tfr.label.settings import ServeConfig
 from poets_tfr.records.codecs import BadPictureError
 
 log = logging.getLogger('poets_tfr')

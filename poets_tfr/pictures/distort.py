@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from poets_tfr.config import DistortionConfig
 from poets_tfr.pictures import preprocess
 from poets_tfr.pictures.preprocess import Preprocessing
+from poets_tfr.pictures.settings import DistortionConfig
+from poets_tfr.records.reading import seeds_of
 
 VERSION = 1  # raised when the same copy gives other pixels: cached features are keyed by it
 
@@ -55,11 +56,6 @@ class Distortion(NamedTuple):
     brightness: Any
 
 
-def picture_seeds(digests: np.ndarray) -> np.ndarray:
-    """int64 [n]: what sets one picture's random numbers off from another's; digests: S32 [n]."""
-    return np.ascontiguousarray(digests).view('<i8').reshape(-1, 4)[:, 0].copy()
-
-
 def copy_digests(digests: np.ndarray, copies: int) -> np.ndarray:
     """S32 [n * copies]: names copy 0, 1, 2 ... of the first picture, then of the next; S32 [n]."""
     whole = np.ascontiguousarray(digests).tobytes()  # numpy's own items lose their last zero bytes
@@ -77,7 +73,7 @@ def draw(distortions: Distortions, size: int, picture_seed: Any, copy: Any) -> D
     Args:
       distortions: how strong, and the seed.
       size: height and width of the pictures that the network takes.
-      picture_seed: int64 scalar, see `picture_seeds`.
+      picture_seed: int64 scalar, of its content.
       copy: int64 scalar of 0 to 2**32 - 1.
     """
     import tensorflow as tf
@@ -125,6 +121,6 @@ def from_encoded(
 ) -> Any:
     """The bytes of one stored picture -> its copy, float32 [size, size, 3]. For single pictures."""
     digest = np.array([hashlib.sha256(encoded).digest()], 'S32')
-    (picture_seed,) = picture_seeds(digest).tolist()
+    (picture_seed,) = seeds_of(digest).tolist()
     distortion = draw(distortions, preprocessing.size, picture_seed, copy)
     return apply(distortion, preprocess.decode(encoded), preprocessing)

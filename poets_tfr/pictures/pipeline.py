@@ -65,7 +65,7 @@ def one_pass_distorted(
     Args:
       wanted: bool [rows, copies].
       distortions: what is done to the pictures.
-      picture_seeds: int64 [rows], see `distort.picture_seeds`.
+      picture_seeds: int64 [rows], see `SplitRecords.seeds`.
 
     Returns:
       As `one_pass`; copy c of the picture in row r has the number r * copies + c.
@@ -113,7 +113,7 @@ def distorted_steps(
       first_step: where to begin.
       preprocessing: size and range of the pictures.
       distortions: what is done to them: draw d of step s is copy s * draws + d of its picture.
-      picture_seeds: int64 [rows], see `distort.picture_seeds`.
+      picture_seeds: int64 [rows], see `SplitRecords.seeds`.
 
     Returns:
       A tf.data.Dataset of float32 [padded, size, size, 3].

@@ -1,7 +1,7 @@
 """The conversion as an Apache Beam pipeline: many machines, the same bytes.
 
-The driver lists, plans, checks and publishes as it does on one machine (writing.py); workers make
-the missing shards, each of them whole. So no picture travels through a shuffle, and what moves
+The driver lists, plans, checks and publishes as it does on one machine (conversion.py); workers
+make the missing shards, each of them whole. So no picture travels through a shuffle, and what moves
 between the machines is a few bytes for each shard: where its plan lies.
 """
 
@@ -16,17 +16,23 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from poets_tfr import files
-from poets_tfr.config import ConversionConfig, InputError
-from poets_tfr.records import codecs, writing
+from poets_tfr.errors import InputError
+from poets_tfr.records import codecs, conversion
 from poets_tfr.records.image_dir import Listing, Picture
-from poets_tfr.records.manifest import INDEX_SUFFIX, IndexEntry, Manifest, ShardIndex
+from poets_tfr.records.manifest import (
+    INDEX_SUFFIX,
+    IndexEntry,
+    Manifest,
+    ShardIndex,
+)
+from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.records.shards import ShardJob, ShardPlan, make_shards
 
 _PLANS = 'plans.jsonl'
 
 
 def convert(config: ConversionConfig, listing: Listing, beam_flags: Sequence[str]) -> Manifest:
-    """`writing.convert`, with the missing shards made by a pipeline's workers.
+    """`conversion.convert`, with the missing shards made by a pipeline's workers.
 
     Every worker has to see image_dir and records_dir under these paths, and to have the same
     versions of the libraries. Bad pictures are counted when the pipeline has ended, so
@@ -36,9 +42,9 @@ def convert(config: ConversionConfig, listing: Listing, beam_flags: Sequence[str
       beam_flags: Beam's own, such as `--runner=FlinkRunner`.
 
     Raises:
-      InputError: as `writing.convert`; a worker runs another version of this program.
+      InputError: as `conversion.convert`; a worker runs another version of this program.
     """
-    return writing.convert(config, listing, functools.partial(_make_shards, beam_flags))
+    return conversion.convert(config, listing, functools.partial(_make_shards, beam_flags))
 
 
 def _make_shards(

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from poets_tfr import files, progress
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 from poets_tfr.parallel import decoding_threads, ordered
 from poets_tfr.progress import printable
 from poets_tfr.records import codecs, duplicates, schema

@@ -6,17 +6,19 @@ import io
 import os
 import re
 
+import numpy as np
+
 from poets_tfr import files
 from poets_tfr.progress import printable
-from poets_tfr.records import codecs, reading
-from poets_tfr.records.manifest import Manifest, load_indexes
+from poets_tfr.records import codecs
+from poets_tfr.records.reading import Records
 
 _SIDE = 160  # pixels of a thumbnail's longer side
 _GAP, _LINE = 8, 14  # pixels
 _MOST_COLUMNS = 8
 
 
-def write_all(records_dir: str, manifest: Manifest, per_class: int, out_dir: str) -> list[str]:
+def write_all(records: Records, per_class: int, out_dir: str) -> list[str]:
     """Writes <out_dir>/<data set>-<label's number>-<label>.png for every class.
 
     A sheet shows the first `per_class` pictures of train, validation and test, in the order of the
@@ -28,28 +30,26 @@ def write_all(records_dir: str, manifest: Manifest, per_class: int, out_dir: str
     Raises:
       InputError: a record is damaged; the message names its shard.
     """
-    chosen = _choose(records_dir, manifest, per_class)
     written = []
-    for label, (_, text) in enumerate(manifest.classes):
+    for label, text in enumerate(records.labels):
         name = re.sub(r'[^a-z0-9]+', '_', text).strip('_')
-        name = '-'.join(filter(None, [manifest.dataset_name, str(label), name])) + '.png'
+        name = '-'.join(filter(None, [records.manifest.dataset_name, str(label), name])) + '.png'
         written.append(files.join(out_dir, name))
-        files.write_bytes(written[-1], _sheet(records_dir, manifest, chosen[label]))
+        files.write_bytes(written[-1], _sheet(records, _choose(records, label, per_class)))
     return written
 
 
-def _choose(records_dir: str, manifest: Manifest, per_class: int) -> list[list[tuple[str, str]]]:
-    """(split, path) of the pictures to show, for each class."""
-    chosen: list[list[tuple[str, str]]] = [[] for _ in manifest.classes]
-    for split in manifest.splits:
-        for index in load_indexes(records_dir, manifest, split):
-            for entry in index.entries:
-                if entry.is_record and len(chosen[entry.label]) < per_class:
-                    chosen[entry.label].append((split, entry.path))
-    return chosen
+def _choose(records: Records, label: int, most: int) -> list[tuple[str, int]]:
+    """(split, row) of the images to show."""
+    found = [
+        (split, int(row))
+        for split in records.splits
+        for row in np.flatnonzero(records[split].labels == label)[:most]
+    ]
+    return found[:most]
 
 
-def _sheet(records_dir: str, manifest: Manifest, chosen: list[tuple[str, str]]) -> bytes:
+def _sheet(records: Records, chosen: list[tuple[str, int]]) -> bytes:
     """PNG bytes."""
     from PIL import Image, ImageDraw
 
@@ -58,17 +58,14 @@ def _sheet(records_dir: str, manifest: Manifest, chosen: list[tuple[str, str]]) 
     cell = _SIDE + _GAP, _SIDE + 2 * _LINE + _GAP
     sheet = Image.new('RGB', (columns * cell[0] + _GAP, rows * cell[1] + _GAP), 'white')
     draw = ImageDraw.Draw(sheet)
-    for split in dict.fromkeys(split for split, _ in chosen):
-        paths = [path for of, path in chosen if of == split]
-        pictures = reading.read_pictures(records_dir, manifest, split, paths)
-        for path in paths:
-            row, column = divmod(chosen.index((split, path)), columns)
-            left, top = column * cell[0] + _GAP, row * cell[1] + _GAP
-            thumbnail = Image.fromarray(codecs.decoded(pictures[path]))
-            thumbnail.thumbnail((_SIDE, _SIDE))
-            sheet.paste(thumbnail, (left, top))
-            for line, text in enumerate((split, _shortened(path))):
-                draw.text((left, top + _SIDE + line * _LINE), text, fill='black')
+    for place, (split, number) in enumerate(chosen):
+        row, column = divmod(place, columns)
+        left, top = column * cell[0] + _GAP, row * cell[1] + _GAP
+        thumbnail = Image.fromarray(codecs.decoded(records[split].read(number)))
+        thumbnail.thumbnail((_SIDE, _SIDE))
+        sheet.paste(thumbnail, (left, top))
+        for line, text in enumerate((split, _shortened(records[split].paths[number]))):
+            draw.text((left, top + _SIDE + line * _LINE), text, fill='black')
     content = io.BytesIO()
     sheet.save(content, 'PNG')
     return content.getvalue()

@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from poets_tfr.config import ConversionConfig, InputError
+from poets_tfr.errors import InputError
 from poets_tfr.progress import printable
 from poets_tfr.records.image_dir import Listing, Picture
+from poets_tfr.records.settings import ConversionConfig
 
 log = logging.getLogger('poets_tfr')
 

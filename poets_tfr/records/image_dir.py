@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from poets_tfr import files
-from poets_tfr.config import ConversionConfig, InputError
+from poets_tfr.errors import InputError
 from poets_tfr.progress import printable
 from poets_tfr.records import splits
 from poets_tfr.records.folders import (
@@ -27,7 +27,8 @@ from poets_tfr.records.folders import (
     is_hidden,
     is_picture,
 )
-from poets_tfr.records.splits import MAX_NUM_IMAGES_PER_CLASS, SPLITS
+from poets_tfr.records.settings import SPLITS, ConversionConfig
+from poets_tfr.records.splits import MAX_NUM_IMAGES_PER_CLASS
 
 log = logging.getLogger('poets_tfr')
 

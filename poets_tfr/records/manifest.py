@@ -17,16 +17,17 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from poets_tfr import files
-from poets_tfr.config import ConversionConfig, InputError
+from poets_tfr.errors import InputError
 from poets_tfr.progress import printable
 from poets_tfr.records import codecs, schema
 from poets_tfr.records.duplicates import Duplicate
 from poets_tfr.records.image_dir import ClassFolder
-from poets_tfr.records.splits import SPLITS
+from poets_tfr.records.settings import SPLITS, ConversionConfig
+from poets_tfr.settings import names_of
 
 MANIFEST = 'manifest.json'
 SKIPPED = 'skipped.tsv'
@@ -77,7 +78,10 @@ class IndexEntry:
 
 @dataclasses.dataclass(frozen=True)
 class ShardIndex:
-    """A shard's index file: what the shard holds, and the conversion settings it was made with."""
+    """A shard's index file: what the shard holds, and the conversion settings it was made with.
+
+    file_sha256: hex digest of the index file itself, once it was saved or loaded.
+    """
 
     shard: str
     contract: str
@@ -85,19 +89,27 @@ class ShardIndex:
     bytes: int
     sha256: str
     entries: tuple[IndexEntry, ...]
+    file_sha256: str = ''
 
-    def save(self, path: str) -> None:
-        header = {name: value for name, value in vars(self).items() if name != 'entries'}
+    def save(self, path: str) -> ShardIndex:
+        header = {k: v for k, v in vars(self).items() if k not in ('entries', 'file_sha256')}
         values = header, *map(vars, self.entries)
         lines = [json.dumps(line, separators=(',', ':')) for line in values]
-        files.write_bytes(path, '\n'.join([*lines, '']).encode('ascii'))
+        content = '\n'.join([*lines, '']).encode('ascii')
+        files.write_bytes(path, content)
+        return dataclasses.replace(self, file_sha256=hashlib.sha256(content).hexdigest())
 
     @classmethod
     def load(cls, path: str) -> ShardIndex:
         """Raises InputError, naming the file, when it is not an index."""
+        content = files.read_bytes(path)
         try:
-            header, *entries = map(json.loads, files.read_bytes(path).splitlines())
-            return cls(**header, entries=tuple(IndexEntry(**entry) for entry in entries))
+            header, *entries = map(json.loads, content.splitlines())
+            return cls(
+                **header,
+                entries=tuple(IndexEntry(**entry) for entry in entries),
+                file_sha256=hashlib.sha256(content).hexdigest(),
+            )
         except (ValueError, TypeError, UnicodeDecodeError) as error:
             raise InputError(
                 f'{path} is damaged ({error}): run the conversion again, which makes it anew.'
@@ -106,12 +118,13 @@ class ShardIndex:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """A shard's line in the manifest."""
+    """A shard's line in the manifest. index_sha256: of its index file; '' in records of 0.1."""
 
     file: str
     records: int
     bytes: int
     sha256: str
+    index_sha256: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,33 +176,40 @@ class Manifest:
         """What larger pictures were scaled down to; 0 if none was."""
         return self.settings.get('store_max_side', 0)
 
+    @property
+    def has_digests(self) -> bool:
+        """Whether it holds the digest of every index, as version 0.1 did not."""
+        shards = [shard for split in self.splits.values() for shard in split.shards]
+        return all(shard.index_sha256 for shard in shards)
+
     def to_json(self) -> dict[str, Any]:
         value = dataclasses.asdict(self)
         value['format'] = FORMAT
         value['classes'] = [folder._asdict() for folder in self.classes]
-        return value
+        return {**value, 'sha256': digest_of(value)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Manifest:
         splits = {name: Split.from_json(value['splits'][name]) for name in SPLITS}
         classes = tuple(ClassFolder(**folder) for folder in value['classes'])
-        rest = {k: v for k, v in value.items() if k not in ('format', 'splits', 'classes')}
+        apart = 'format', 'splits', 'classes', 'sha256'
+        rest = {k: v for k, v in value.items() if k not in apart}
         return cls(splits=splits, classes=classes, **rest)
 
 
+def digest_of(value: dict[str, Any]) -> str:
+    """Hex: of manifest.json's value, its own `sha256` left out."""
+    rest = {name: each for name, each in value.items() if name != 'sha256'}
+    return hashlib.sha256(files.json_bytes(rest)).hexdigest()
+
+
 def settings_of(config: ConversionConfig) -> dict[str, Any]:
-    """What the records depend on besides the pictures."""
+    """What the records depend on besides the images."""
     return {
+        **{name: getattr(config, name) for name in names_of(ConversionConfig, 'records')},
         'classes': sorted(set(config.classes)),
-        'validation_percentage': config.validation_percentage,
-        'testing_percentage': config.testing_percentage,
         'split_by': 'given_path' if config.splits_by_given_path else 'relative_path',
         'split_prefix': config.hash_prefix,
-        'recursive': config.recursive,
-        'follow_links': config.follow_links,
-        'store_max_side': config.store_max_side,
-        'max_pixels': config.max_pixels,
-        'on_duplicate': config.on_duplicate,
         'codecs_version': codecs.VERSION,
         'schema_version': schema.VERSION,
     }
@@ -207,6 +227,10 @@ def load_manifest(records_dir: str) -> Manifest:
     found = value.get('format') if isinstance(value, dict) else None
     if found != FORMAT:
         raise InputError(f'{path}: its format is {found!r}, wanted {FORMAT!r}: convert again.')
+    if value.get('sha256', digest_of(value)) != digest_of(value):
+        raise InputError(
+            f'{path} is damaged or was changed (its sha256 is another one): {CONVERT_AGAIN}.'
+        )
     try:
         return Manifest.from_json(value)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -235,19 +259,22 @@ def check_shards(records_dir: str, manifest: Manifest) -> None:
                 raise InputError(f'--records_dir: the shard {path} {what}: {CONVERT_AGAIN}.')
 
 
-def load_indexes(records_dir: str, manifest: Manifest, split: str) -> list[ShardIndex]:
+def load_indexes(records_dir: str, manifest: Manifest, split: str) -> Iterator[ShardIndex]:
     """The indexes of a split's shards, in order; checked against the manifest."""
-    indexes = []
     for shard in manifest.splits[split].shards:
         path = files.join(records_dir, shard.file + INDEX_SUFFIX)
         try:
             index = ShardIndex.load(path)
         except OSError:
             raise InputError(f'--records_dir: {path} is missing: {CONVERT_AGAIN}.') from None
+        if shard.index_sha256 not in ('', index.file_sha256):
+            raise InputError(
+                f'--records_dir: {path} is damaged or was changed (its sha256 is not the one in '
+                f'{MANIFEST}): {CONVERT_AGAIN}.'
+            )
         if index.sha256 != shard.sha256:
             raise InputError(f'--records_dir: {path} is of another shard: {CONVERT_AGAIN}.')
-        indexes.append(index)
-    return indexes
+        yield index
 
 
 def check_digests(digests: Iterable[tuple[str, str]]) -> None:

@@ -1,8 +1,18 @@
-"""Records out of the shards, each found by its place in the index."""
+"""Records as columns: what a finished conversion holds, and how its images are read.
+
+    records = Records.open('~/flower_records')
+    train = records['train']
+    train.labels, train.paths[0], train.read(0)     # int32 [n], '<class>/<file>', an image's bytes
+
+Only this module and its neighbours in this wing know how records are stored. A split's columns are
+numpy arrays of about 100 bytes an image, read from the indexes when they are first asked for.
+"""
 
 from __future__ import annotations
 
+import array
 import contextlib
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
@@ -10,86 +20,242 @@ from hashlib import sha256
 import numpy as np
 
 from poets_tfr import files
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 from poets_tfr.records import schema
-from poets_tfr.records.manifest import CONVERT_AGAIN, IndexEntry, Manifest, ShardIndex, load_indexes
+from poets_tfr.records.manifest import (
+    CONVERT_AGAIN,
+    Manifest,
+    ShardIndex,
+    check_digests,
+    check_shards,
+    load_indexes,
+    load_manifest,
+)
+
+DIGEST = np.dtype('S32')  # numpy pads and compares with zeros: equal stays equal
+_FRAME = slice(12, -4)  # of a record's frame: what stands between the checksums
 
 
-def read_pictures(
-    records_dir: str, manifest: Manifest, split: str, paths: Iterable[str]
-) -> dict[str, bytes]:
-    """Path -> `image/encoded` of those pictures of a split; the rest of the shards is not read.
+class Records:
+    """The records of one data set.
 
-    Raises:
-      InputError: a record is not what was written; the message names its shard.
-      KeyError: the split has no such picture.
+    records_dir: their folder. manifest: what they were made from.
     """
-    wanted = set(paths)
-    places: dict[str, list[IndexEntry]] = defaultdict(list)
-    for index in load_indexes(records_dir, manifest, split):
-        for entry in index.entries:
-            if entry.is_record and entry.path in wanted:
-                places[index.shard].append(entry)
-                wanted.remove(entry.path)
-    if wanted:
-        raise KeyError(min(wanted))
-    pictures = {}
-    for shard, entries in places.items():
-        path = files.join(records_dir, shard)
-        with files.open_read(path) as file, files.os_errors(path):
-            for entry in entries:
-                file.seek(entry.offset)
-                pictures[entry.path] = _encoded(path, entry, file.read(entry.bytes))
-    return pictures
 
-
-def each_picture(
-    records_dir: str, manifest: Manifest, split: str
-) -> Iterator[tuple[IndexEntry, bytes]]:
-    """Every picture of a split in the order of its records, with `image/encoded`.
-
-    Raises:
-      InputError: a record is not what was written; the message names its shard.
-    """
-    for index in load_indexes(records_dir, manifest, split):
-        path = files.join(records_dir, index.shard)
-        with files.open_read(path) as file, files.os_errors(path):
-            for entry in index.entries:
-                if entry.is_record:
-                    file.seek(entry.offset)
-                    yield entry, _encoded(path, entry, file.read(entry.bytes))
-
-
-def _encoded(shard: str, entry: IndexEntry, frame: bytes) -> bytes:
-    with contextlib.suppress(ValueError):
-        encoded = schema.parse_all(frame[12:-4])['image/encoded']  # between the checksums
-        if isinstance(encoded, bytes) and sha256(encoded).hexdigest() == entry.encoded_sha256:
-            return encoded
-    raise InputError(f'--records_dir: the shard {shard} is damaged: delete it and {CONVERT_AGAIN}.')
-
-
-class RecordReader:
-    """Called with a row, reads its serialised record; in any order, from any thread."""
-
-    def __init__(self, shards: list[str], places: np.ndarray):
-        """places: int64 [rows, 3]: the number of the shard, the frame's offset and its length."""
-        self._shards, self._places = shards, places
+    def __init__(self, records_dir: str, manifest: Manifest):
+        self.records_dir, self.manifest = records_dir, manifest
+        self._splits: dict[str, SplitRecords] = {}
 
     @classmethod
-    def of(cls, records_dir: str, indexes: Sequence[ShardIndex]) -> RecordReader:
-        """The records of these shards: rows 0, 1, 2 ... in their order."""
-        places = [
-            (number, entry.offset, entry.bytes)
-            for number, index in enumerate(indexes)
-            for entry in index.entries
-            if entry.is_record
-        ]
-        shards = [files.join(records_dir, index.shard) for index in indexes]
-        return cls(shards, np.array(places, np.int64).reshape(-1, 3))
+    def open(cls, records_dir: str) -> Records:
+        """Looks at what is there, and reads no image.
 
-    def __call__(self, row: int) -> bytes:
-        shard, offset, size = self._places[row].tolist()
-        path = self._shards[shard]
+        Raises:
+          InputError: no conversion finished there, or a shard is missing or not as long as it was.
+        """
+        manifest = load_manifest(records_dir)
+        check_shards(records_dir, manifest)
+        return cls(records_dir, manifest)
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes by name, in the order of their numbers."""
+        return self.manifest.labels
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Split -> how many images it has."""
+        return {name: split.pictures for name, split in self.manifest.splits.items()}
+
+    def __getitem__(self, split: str) -> SplitRecords:
+        """Raises InputError: an index is missing or damaged. KeyError: there is no such split."""
+        if split not in self._splits:
+            indexes = load_indexes(self.records_dir, self.manifest, split)
+            self._splits[split] = SplitRecords(self.records_dir, indexes)
+        return self._splits[split]
+
+    def check_indexes(self) -> None:
+        """Reads every index. Raises InputError, naming it, when one is missing or damaged."""
+        for split in self.manifest.splits:
+            self[split]
+
+    def __repr__(self) -> str:
+        counts = ', '.join(f'{count} {name}' for name, count in self.splits.items())
+        return f'<Records of {self.manifest.dataset_name}: {len(self.labels)} classes, {counts}>'
+
+
+class SplitRecords:
+    """One split, column by column, in the order of its shards: row 0 is their first record.
+
+    shards: their paths. shard_sha256: hex. records_per_shard: how many each holds.
+    labels: int32 [n], 0-based.
+    digests: S32 [n], SHA-256 of `image/encoded`. source_digests: S32 [n], of the source files.
+    shard: int32 [n], the number of each record's shard. offset, size: int64 [n], its frame there.
+    paths: of the source files, relative to image_dir; a sequence of str.
+    """
+
+    def __init__(self, records_dir: str, indexes: Iterable[ShardIndex]):
+        self.shards: list[str] = []
+        self.shard_sha256: list[str] = []
+        self.records_per_shard: list[int] = []
+        labels, digests, sources = array.array('i'), bytearray(), bytearray()
+        offset, size, paths = array.array('q'), array.array('q'), _PathsWriter()
+        for index in indexes:
+            self.shards.append(files.join(records_dir, index.shard))
+            self.shard_sha256.append(index.sha256)
+            self.records_per_shard.append(index.records)
+            for entry in index.entries:
+                if entry.is_record:
+                    labels.append(entry.label)
+                    digests += bytes.fromhex(entry.encoded_sha256)
+                    sources += bytes.fromhex(entry.source_sha256)
+                    offset.append(entry.offset)
+                    size.append(entry.bytes)
+                    paths.append(entry.path)
+        self.labels = np.frombuffer(labels, np.int32)
+        self.digests = np.frombuffer(digests, DIGEST)
+        self.source_digests = np.frombuffer(sources, DIGEST)
+        self.offset, self.size = np.frombuffer(offset, np.int64), np.frombuffer(size, np.int64)
+        self.shard = np.repeat(
+            np.arange(len(self.shards), dtype=np.int32), self.records_per_shard
+        ).astype(np.int32)
+        self.paths = paths.done()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @functools.cached_property
+    def seeds(self) -> np.ndarray:
+        """int64 [n]: what sets one image's random numbers off from another's; from its content."""
+        return seeds_of(self.digests)
+
+    def rows_of(self, paths: Iterable[str]) -> list[int]:
+        """The row of each path. Raises KeyError: the split has no such image."""
+        wanted = {path: place for place, path in enumerate(paths)}
+        rows: dict[int, int] = {}
+        for row, path in enumerate(self.paths):
+            if path in wanted:
+                rows[wanted[path]] = row
+        missing = sorted(path for path, place in wanted.items() if place not in rows)
+        if missing:
+            raise KeyError(missing[0])
+        return [rows[place] for place in range(len(wanted))]
+
+    def read(self, row: int) -> bytes:
+        """`image/encoded` of one record, checked: an upright JPEG or PNG.
+
+        Raises:
+          InputError: it is not what was written; the message names the shard.
+        """
+        ((_, encoded),) = self.batches([row], 1)
+        return encoded[0]
+
+    def read_each(self, rows: Iterable[int]) -> list[bytes]:
+        """As `read`, of several rows, in their order; each shard is opened once."""
+        rows = list(rows)
+        of_shard = defaultdict(list)
+        for row in rows:
+            of_shard[int(self.shard[row])].append(row)
+        found = {
+            row: encoded
+            for _, chosen in sorted(of_shard.items())
+            for given, images in self.batches(sorted(chosen), len(chosen))
+            for row, encoded in zip(given, images, strict=True)
+        }
+        return [found[row] for row in rows]
+
+    def batches(
+        self, rows: Sequence[int] | None = None, batch_size: int = 32
+    ) -> Iterator[tuple[list[int], list[bytes]]]:
+        """(rows, `image/encoded` of each) of all records, or of the given rows; checked.
+
+        Raises:
+          InputError: as `read`.
+        """
+        rows = range(len(self)) if rows is None else rows
+        with contextlib.ExitStack() as opened:
+            shard, file = -1, None
+            for first in range(0, len(rows), batch_size):
+                chosen = list(rows[first : first + batch_size])
+                images = []
+                for row in chosen:
+                    path = self.shards[self.shard[row]]
+                    with files.os_errors(path):
+                        if file is None or self.shard[row] != shard:
+                            opened.close()
+                            shard, file = self.shard[row], files.open_read(path)
+                            opened.enter_context(file)
+                        file.seek(int(self.offset[row]))
+                        images.append(self._encoded(row, file.read(int(self.size[row]))))
+                yield chosen, images
+
+    def record(self, row: int) -> bytes:
+        """A serialised record, not checked; from any thread."""
+        path = self.shards[self.shard[row]]
         with files.open_read(path) as file, files.os_errors(path):
-            file.seek(offset)
-            return file.read(size)[12:-4]  # between the checksums
+            file.seek(int(self.offset[row]))
+            return file.read(int(self.size[row]))[_FRAME]
+
+    def check_digests(self) -> None:
+        """Reads every shard. Raises InputError, naming the first that is not as it was written."""
+        check_digests(zip(self.shards, self.shard_sha256, strict=True))
+
+    def _encoded(self, row: int, frame: bytes) -> bytes:
+        with contextlib.suppress(ValueError):
+            encoded = schema.parse_all(frame[_FRAME])['image/encoded']
+            wanted = self.digests[row].ljust(32, b'\0')
+            if isinstance(encoded, bytes) and sha256(encoded).digest() == wanted:
+                return encoded
+        shard = self.shards[self.shard[row]]
+        raise InputError(
+            f'--records_dir: the shard {shard} is damaged: delete it and {CONVERT_AGAIN}.'
+        )
+
+
+def seeds_of(digests: np.ndarray) -> np.ndarray:
+    """int64 [n] of S32 [n]: their first eight bytes."""
+    return np.ascontiguousarray(digests).view('<i8').reshape(-1, 4)[:, 0].copy()
+
+
+class Paths(Sequence[str]):
+    """Any number of paths in two arrays: their bytes one after another, and where each ends."""
+
+    def __init__(self, content: bytes, ends: np.ndarray):
+        """ends: int64 [n]."""
+        self._content, self._ends = content, ends
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, row):  # type: ignore[no-untyped-def]
+        if isinstance(row, slice):
+            return [self[each] for each in range(*row.indices(len(self)))]
+        row = range(len(self))[row]
+        start = int(self._ends[row - 1]) if row else 0
+        return self._content[start : int(self._ends[row])].decode('utf-8', 'surrogateescape')
+
+    def take(self, rows: Iterable[int]) -> Paths:
+        """The paths of these rows, in their order."""
+        taken = _PathsWriter()
+        for row in rows:
+            taken.append(self[int(row)])
+        return taken.done()
+
+    def __add__(self, other: Paths) -> Paths:
+        ends = np.concatenate([self._ends, other._ends + len(self._content)])
+        return Paths(self._content + other._content, ends)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+
+class _PathsWriter:
+    def __init__(self) -> None:
+        self._content, self._ends = bytearray(), array.array('q')
+
+    def append(self, path: str) -> None:
+        self._content += path.encode('utf-8', 'surrogateescape')
+        self._ends.append(len(self._content))
+
+    def done(self) -> Paths:
+        return Paths(bytes(self._content), np.frombuffer(self._ends, np.int64))

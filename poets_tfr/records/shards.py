@@ -15,13 +15,18 @@ import struct
 from collections.abc import Callable, Generator, Iterator, Sequence
 
 from poets_tfr import files
-from poets_tfr.config import ConversionConfig
 from poets_tfr.parallel import decoding_threads, ordered
 from poets_tfr.records import codecs, schema
 from poets_tfr.records.codecs import BadPictureError, StoredPicture
 from poets_tfr.records.image_dir import ClassFolder, Listing, Picture
-from poets_tfr.records.manifest import INDEX_SUFFIX, IndexEntry, ShardIndex, shard_name
-from poets_tfr.records.splits import SPLITS, path_bytes
+from poets_tfr.records.manifest import (
+    INDEX_SUFFIX,
+    IndexEntry,
+    ShardIndex,
+    shard_name,
+)
+from poets_tfr.records.settings import SPLITS, ConversionConfig
+from poets_tfr.records.splits import path_bytes
 
 UNFINISHED = '.unfinished'
 # What a thread takes at a time: small pictures each handed over alone cost a fifth more, and large
@@ -158,8 +163,7 @@ def _finish_shard(job: ShardJob, draft: _Draft) -> ShardIndex:
     with draft.replacing:
         digest = _read_back(draft.part, draft.entries)
     index = ShardIndex(draft.shard, job.contract, records, draft.bytes, digest, draft.entries)
-    index.save(files.join(job.staging, draft.shard + INDEX_SUFFIX))
-    return index
+    return index.save(files.join(job.staging, draft.shard + INDEX_SUFFIX))
 
 
 def _grouped(pictures: Sequence[Picture]) -> Iterator[list[Picture]]:

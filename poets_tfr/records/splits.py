@@ -11,9 +11,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from poets_tfr.config import ConversionConfig, InputError
+from poets_tfr.errors import InputError
+from poets_tfr.records.settings import ConversionConfig
 
-SPLITS = 'train', 'validation', 'test'
 MAX_NUM_IMAGES_PER_CLASS = 2**27 - 1  # the original's ~134M, part of its split formula
 
 

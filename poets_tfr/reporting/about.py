@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import platform
 import re
@@ -10,19 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import poets_tfr
-from poets_tfr.config import RetrainConfig
 from poets_tfr.progress import printable
 from poets_tfr.records.manifest import Manifest
-from poets_tfr.records.splits import SPLITS
+from poets_tfr.records.settings import SPLITS
 
 ACCURACY, CROSS_ENTROPY = 'accuracy_1', 'cross_entropy_1'  # the original's tags, suffix and all
 TOP_1, MICRO, MACRO = 'accuracy/top_1', 'accuracy/micro', 'accuracy/macro'
 MEAN_CROSS_ENTROPY = 'cross_entropy/mean'
 CALIBRATION_ERROR = 'calibration/expected_error'
 
-_NO_MATTER = frozenset(
-    'dataset_name num_shards shard_mib workers features_in_memory feature_batch_size'.split()
-)
 Setting = str | bool | int | float
 _LARGEST_CONSTANT = 1024  # bytes; what is larger are weights, which the graph page does not show
 
@@ -38,30 +33,19 @@ def versions() -> dict[str, str]:
     return found
 
 
-def settings_of(config: RetrainConfig) -> dict[str, Setting]:
-    """Flag -> value, of every part of the run's configuration."""
-    settings: dict[str, Setting] = {}
-    for part in dataclasses.fields(config):
-        for name, value in dataclasses.asdict(getattr(config, part.name)).items():
-            settings[name] = value if isinstance(value, Setting) else _joined(value)
-    return settings
+def plain(values: Mapping[str, object]) -> dict[str, Setting]:
+    """Settings as JSON and TensorBoard take them: lists are joined by commas."""
+    return {
+        name: value if isinstance(value, Setting) else _joined(value)
+        for name, value in values.items()
+    }
 
 
 def _joined(value: object) -> str:
     return ','.join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
-def hyperparameters(config: RetrainConfig) -> dict[str, Setting]:
-    """The settings that may change the result: neither the places of files nor the speed."""
-    output = {field.name for field in dataclasses.fields(config.output)}
-    return {
-        name: printable(value) if isinstance(value, str) else value
-        for name, value in settings_of(config).items()
-        if name not in output and name not in _NO_MATTER and not name.endswith('_dir')
-    }
-
-
-def hparams_summaries(settings: Mapping[str, Setting]) -> list[Any]:
+def hparams_summaries(hyperparameters: Mapping[str, object]) -> list[Any]:
     """The proto messages that begin a session of TensorBoard's hparams plugin."""
     from tensorboard.plugins.hparams import api as hp
     from tensorboard.plugins.hparams import api_pb2, summary
@@ -76,11 +60,15 @@ def hparams_summaries(settings: Mapping[str, Setting]) -> list[Any]:
             (CALIBRATION_ERROR, 'calibration error'),
         )
     ]
+    settings = {
+        name: printable(value) if isinstance(value, str) else value
+        for name, value in plain(hyperparameters).items()
+    }
     # Without domains: other runs, shown beside this one, may have any other values.
     columns = [
         api_pb2.HParamInfo(name=name, type=_data_type(value)) for name, value in settings.items()
     ]
-    return [summary.experiment_pb(columns, metrics), hp.hparams_pb(dict(settings))]
+    return [summary.experiment_pb(columns, metrics), hp.hparams_pb(settings)]
 
 
 def _data_type(value: Setting) -> Any:
@@ -122,10 +110,10 @@ def text(tag: str, markdown: str) -> Any:
     return summary.pb(tag, markdown)
 
 
-def configuration_text(config: RetrainConfig, versions: Mapping[str, str]) -> str:
-    settings = [(f'--{name}', value) for name, value in sorted(settings_of(config).items())]
+def configuration_text(settings: Mapping[str, object], versions: Mapping[str, str]) -> str:
+    rows = [(f'--{name}', value) for name, value in sorted(plain(settings).items())]
     return '\n\n'.join(
-        [_table(('flag', 'value'), settings), _table(('package', 'version'), versions.items())]
+        [_table(('flag', 'value'), rows), _table(('package', 'version'), versions.items())]
     )
 
 

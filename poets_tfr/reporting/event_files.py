@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from poets_tfr import files
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 
 log = logging.getLogger('poets_tfr')
 

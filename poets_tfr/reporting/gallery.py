@@ -8,14 +8,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from poets_tfr.features import SplitFeatures
 from poets_tfr.pictures import distort, preprocess
 from poets_tfr.pictures.distort import Distortions
 from poets_tfr.pictures.preprocess import Preprocessing
-from poets_tfr.records.manifest import Manifest
-from poets_tfr.records.reading import read_pictures
+from poets_tfr.records.reading import Records
 from poets_tfr.reporting.sheets import Tile
-from poets_tfr.training.evaluation import Predictions
+from poets_tfr.training.predictions import Predictions
 
 
 def pixels_of(encoded: bytes) -> np.ndarray:
@@ -44,9 +42,7 @@ def mistakes(
 
 
 def seen_by_network(
-    records_dir: str,
-    manifest: Manifest,
-    train: SplitFeatures,
+    records: Records,
     preprocessing: Preprocessing,
     classes: int,
     per_class: int,
@@ -57,10 +53,10 @@ def seen_by_network(
     Decoded and resized as for features, and only shown in 0..255 again; with `distortions`, the
     first distorted copy of each.
     """
-    for label, name in enumerate(manifest.labels[:classes]):
-        paths = [train.paths[row] for row in np.flatnonzero(train.labels == label)[:per_class]]
-        pictures = read_pictures(records_dir, manifest, 'train', paths)
-        yield name, [Tile(_as_seen(pictures[path], preprocessing, distortions)) for path in paths]
+    for label, name in enumerate(records.labels[:classes]):
+        rows = np.flatnonzero(records['train'].labels == label)[:per_class]
+        images = records['train'].read_each(rows)
+        yield name, [Tile(_as_seen(image, preprocessing, distortions)) for image in images]
 
 
 def _as_seen(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from poets_tfr.training.evaluation import Predictions
+from poets_tfr.training.predictions import Predictions
 
 CALIBRATION_BINS = 10
 CURVE_THRESHOLDS = 101
@@ -58,6 +59,18 @@ class Metrics:
     calibration: Calibration
 
     @property
+    def interval(self) -> tuple[float, float] | None:
+        """Where the accuracy on endless images lies, with 95 % confidence; None without images."""
+        if not self.pictures:
+            return None
+        return wilson_interval(round(self.accuracy * self.pictures), self.pictures)
+
+    @property
+    def baseline(self) -> float:
+        """The accuracy of always guessing the commonest class."""
+        return float(self.support.max() / self.pictures) if self.pictures else float('nan')
+
+    @property
     def support(self) -> np.ndarray:
         """int64 [classes]: pictures of each class."""
         return self.confusion.sum(axis=1)
@@ -89,6 +102,31 @@ class Metrics:
             },
         }
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Metrics:
+        """What `to_json` made. Raises KeyError, TypeError or ValueError: something else."""
+        classes, calibration = value['classes'], value['calibration']
+
+        def column(name: str) -> np.ndarray:
+            return np.array([each[name] for each in classes], np.float64)
+
+        return cls(
+            pictures=value['pictures'],
+            accuracy=_number(value['accuracy']),
+            macro_accuracy=_number(value['macro_accuracy']),
+            cross_entropy=_number(value['cross_entropy']),
+            confusion=np.array(value['confusion'], np.int64).reshape(len(classes), len(classes)),
+            precision=column('precision'),
+            recall=column('recall'),
+            f1=column('f1'),
+            calibration=Calibration(
+                np.array(calibration['counts'], np.int64),
+                np.array(calibration['confidences'], np.float64),
+                np.array(calibration['accuracies'], np.float64),
+                _number(value['expected_calibration_error']),
+            ),
+        )
+
 
 def measure(predictions: Predictions) -> Metrics:
     """All the figures of some predictions."""
@@ -114,6 +152,21 @@ def measure(predictions: Predictions) -> Metrics:
         f1=f1,
         calibration=_calibration(predictions),
     )
+
+
+def wilson_interval(right: int, pictures: int) -> tuple[float, float]:
+    """Where the accuracy on endless images lies, with 95 % confidence (Wilson 1927).
+
+    >>> low, high = wilson_interval(90, 100)
+    >>> f'{low:.3f} to {high:.3f}'
+    '0.826 to 0.945'
+    """
+    z = 1.959964
+    share = right / pictures
+    centre = share + z * z / (2 * pictures)
+    spread = z * math.sqrt(share * (1 - share) / pictures + z * z / (4 * pictures * pictures))
+    scale = 1 + z * z / pictures
+    return (centre - spread) / scale, (centre + spread) / scale
 
 
 def worst_mistakes(predictions: Predictions, most: int) -> np.ndarray:
@@ -174,6 +227,10 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """part / whole; NaN where the whole is 0."""
     nothing = np.full(len(whole), np.nan)
     return np.divide(part, whole, out=nothing, where=whole > 0)
+
+
+def _number(value: float | None) -> float:
+    return float('nan') if value is None else value
 
 
 def _plain(value: float) -> float | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from poets_tfr.progress import printable
+from poets_tfr.reporting.metrics import wilson_interval
 
 _WIDTH, _HEIGHT = 420, 240  # of a chart, in its own units
 _LEFT, _TOP, _RIGHT, _BOTTOM = 44, 12, 12, 28
@@ -72,16 +73,6 @@ def render(report: dict[str, Any], evaluated: Sequence[str], thumbnails: Sequenc
         shown=_most_mistaken(figures['confusion']) if figures else [],
         mistakes=list(zip(report['mistakes'], thumbnails, strict=True)),
     )
-
-
-def wilson_interval(right: int, pictures: int) -> tuple[float, float]:
-    """Where the accuracy on endless pictures lies, with 95 % confidence (Wilson 1927)."""
-    z = 1.959964
-    share = right / pictures
-    centre = share + z * z / (2 * pictures)
-    spread = z * math.sqrt(share * (1 - share) / pictures + z * z / (4 * pictures * pictures))
-    scale = 1 + z * z / pictures
-    return (centre - spread) / scale, (centre + spread) / scale
 
 
 def _interval(figures: dict[str, Any]) -> tuple[float, float] | None:

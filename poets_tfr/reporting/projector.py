@@ -10,10 +10,9 @@ import numpy as np
 from PIL import Image
 
 from poets_tfr import files
-from poets_tfr.features import SplitFeatures
+from poets_tfr.extraction.extract import SplitFeatures
 from poets_tfr.progress import printable
-from poets_tfr.records.manifest import Manifest
-from poets_tfr.records.reading import read_pictures
+from poets_tfr.records.reading import Records
 
 CONFIG = 'projector_config.pbtxt'
 TENSOR, METADATA, SPRITE = (
@@ -26,8 +25,7 @@ _GREY = (236, 236, 236)
 
 def save(
     summaries_dir: str,
-    records_dir: str,
-    manifest: Manifest,
+    records: Records,
     splits: Mapping[str, SplitFeatures],
     most: int,
     seed: int,
@@ -48,12 +46,10 @@ def save(
     features, lines, thumbnails = [], [_line('label', 'split', 'path')], []
     for name, rows in places.items():
         split = splits[name]
-        paths = [split.paths[row] for row in rows]
-        pictures = read_pictures(records_dir, manifest, name, paths)
         features.append(split.features[rows])
-        for row, path in zip(rows, paths, strict=True):
-            lines.append(_line(manifest.labels[split.labels[row]], name, path))
-            thumbnails.append(_thumbnail(pictures[path]))
+        for row, image in zip(rows, records[name].read_each(rows), strict=True):
+            lines.append(_line(records.labels[split.labels[row]], name, split.paths[row]))
+            thumbnails.append(_thumbnail(image))
     array = np.concatenate(features).astype('<f4')
     files.write_bytes(files.join(summaries_dir, TENSOR), array.tobytes())
     files.write_bytes(files.join(summaries_dir, METADATA), ''.join(lines).encode('utf-8'))

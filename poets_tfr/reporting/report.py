@@ -13,8 +13,8 @@ from poets_tfr import files
 from poets_tfr.reporting import page
 from poets_tfr.reporting.metrics import Metrics
 from poets_tfr.reporting.sheets import thumbnail
-from poets_tfr.training.evaluation import Predictions
 from poets_tfr.training.loop import Evaluation
+from poets_tfr.training.predictions import Predictions
 
 log = logging.getLogger('poets_tfr')
 
@@ -44,6 +44,7 @@ class Report:
 
     metrics: of each split (or whatever was evaluated), by its name.
     pictures: split -> pictures of each class, in the order of the labels.
+    left_out: how many files were found, skipped and ignored, and why they were skipped.
     evaluations: the course of the training.
     timings: stage -> seconds.
     digests: input or output -> sha256.
@@ -60,6 +61,7 @@ class Report:
     timings: Mapping[str, float]
     digests: Mapping[str, str]
     pictures: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
+    left_out: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     evaluations: Sequence[Evaluation] = ()
     outputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
     self_test: Mapping[str, Any] | None = None
@@ -80,6 +82,7 @@ class Report:
                 split: dict(zip(self.labels, counts, strict=True))
                 for split, counts in self.pictures.items()
             },
+            'left_out': dict(self.left_out),
             'curves': [evaluation._asdict() for evaluation in thinned(self.evaluations)],
             'settings': dict(self.settings),
             'versions': dict(self.versions),

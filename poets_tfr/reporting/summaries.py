@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from poets_tfr.config import RetrainConfig
 from poets_tfr.progress import printable
 from poets_tfr.records.manifest import Manifest
 from poets_tfr.reporting import about, metrics, sheets
@@ -20,8 +19,8 @@ from poets_tfr.reporting.about import ACCURACY, CROSS_ENTROPY
 from poets_tfr.reporting.event_files import EventFiles
 from poets_tfr.reporting.metrics import Metrics
 from poets_tfr.reporting.sheets import Sheet, Tile
-from poets_tfr.training.evaluation import Predictions
 from poets_tfr.training.loop import Evaluation, Measurements
+from poets_tfr.training.predictions import Predictions
 
 _RUN = ''
 _RUNS = _RUN, 'train', 'validation', 'test'
@@ -63,14 +62,19 @@ class Summaries:
         self._files.__exit__(kind, error, trace)
 
     def describe(
-        self, config: RetrainConfig, manifest: Manifest, versions: Mapping[str, str], graph_def: Any
+        self,
+        settings: Mapping[str, object],
+        hyperparameters: Mapping[str, object],
+        manifest: Manifest,
+        versions: Mapping[str, str],
+        graph_def: Any,
     ) -> None:
         """What the run is: hyperparameters, flags, data set, graph, and the page of charts."""
         write = self._files.plugin
-        for summary in about.hparams_summaries(about.hyperparameters(config)):
+        for summary in about.hparams_summaries(hyperparameters):
             write(_RUN, 0, summary)
         self._session = True
-        write(_RUN, 0, about.text('configuration', about.configuration_text(config, versions)))
+        write(_RUN, 0, about.text('configuration', about.configuration_text(settings, versions)))
         write(_RUN, 0, about.text('pictures', about.records_text(manifest)))
         write(_RUN, 0, about.layout())
         graph = about.without_weights(graph_def).SerializeToString(deterministic=True)

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from poets_tfr import files
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 
 log = logging.getLogger('poets_tfr')
 

@@ -28,64 +28,28 @@ from poets_tfr import files
 from poets_tfr.backbones import frozen, keras_models
 from poets_tfr.backbones.catalog import KerasSource
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.config import (
-    BackboneConfig,
-    CheckpointConfig,
-    FineTuneConfig,
-    HeadConfig,
-    InputError,
-    did_you_mean,
-)
+from poets_tfr.backbones.settings import BackboneConfig
 from poets_tfr.distribution import ONE_DEVICE, Cluster
-from poets_tfr.feature_cache import DIGEST
-from poets_tfr.pictures import distort, pipeline
+from poets_tfr.errors import InputError
+from poets_tfr.pictures import pipeline
 from poets_tfr.pictures.distort import Distortions
-from poets_tfr.records.manifest import Manifest, check_digests, load_indexes
-from poets_tfr.records.reading import RecordReader
+from poets_tfr.records.reading import SplitRecords
+from poets_tfr.settings import did_you_mean
 from poets_tfr.training.checkpoints import Checkpoints
 from poets_tfr.training.head import Head
 from poets_tfr.training.loop import Evaluation, Measurements
 from poets_tfr.training.sampling import TRAIN_STREAM, Sampler
+from poets_tfr.training.settings import (
+    CheckpointConfig,
+    FineTuneConfig,
+    HeadConfig,
+)
 
 log = logging.getLogger('poets_tfr')
 
 _FOLDER = 'fine_tune'  # below checkpoint_path
 _CHIEF = 'worker 0'
 _BFLOAT16_CAPABILITY = 8, 0  # the first NVIDIA GPUs that compute in bfloat16: Ampere
-
-
-@dataclasses.dataclass(frozen=True)
-class Pictures:
-    """The pictures of one split, in the order of its records.
-
-    shards: paths. records: how many each holds. read: row -> its serialised record.
-    labels: int32 [n], 0-based. seeds: int64 [n], see `distort.picture_seeds`.
-    """
-
-    shards: list[str]
-    records: list[int]
-    read: Callable[[int], bytes]
-    labels: np.ndarray
-    seeds: np.ndarray
-
-    @classmethod
-    def of(cls, records_dir: str, manifest: Manifest, split: str) -> Pictures:
-        """Raises InputError: a shard or its index is missing or damaged."""
-        indexes = load_indexes(records_dir, manifest, split)
-        shards = [files.join(records_dir, index.shard) for index in indexes]
-        check_digests(zip(shards, (index.sha256 for index in indexes), strict=True))
-        entries = [entry for index in indexes for entry in index.entries if entry.is_record]
-        digests = np.array([bytes.fromhex(entry.encoded_sha256) for entry in entries], DIGEST)
-        return cls(
-            shards,
-            [index.records for index in indexes],
-            RecordReader.of(records_dir, indexes),
-            np.array([entry.label for entry in entries], np.int32),
-            distort.picture_seeds(digests),
-        )
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 class FineTuning:
@@ -99,6 +63,7 @@ class FineTuning:
         backbone: BackboneConfig,
         config: FineTuneConfig,
         classes: int,
+        evaluation_batch_size: int = 32,
         cluster: Cluster = ONE_DEVICE,
     ):
         """Builds the network.
@@ -108,7 +73,7 @@ class FineTuning:
         """
         import tensorflow as tf
 
-        self._config, self._backbone_config = config, backbone
+        self._config, self._evaluation_batch_size = config, evaluation_batch_size
         self._cluster = cluster
         self._strategy = cluster.strategy or tf.distribute.get_strategy()
         replicas = self._strategy.num_replicas_in_sync
@@ -203,7 +168,7 @@ class FineTuning:
 
     def train(
         self,
-        pictures: dict[str, Pictures],
+        pictures: dict[str, SplitRecords],
         distortions: Distortions,
         head_config: HeadConfig,
         first_step: int,
@@ -272,7 +237,7 @@ class FineTuning:
         return Head(*(tf.constant(value) for value in self._head.get_weights()))
 
     def _batches(
-        self, pictures: Pictures, distortions: Distortions, head_config: HeadConfig
+        self, pictures: SplitRecords, distortions: Distortions, head_config: HeadConfig
     ) -> Iterator[Any]:
         """(float32 [n, size, size, 3], int32 [n]) of each replica, step after step."""
         import tensorflow as tf
@@ -293,7 +258,7 @@ class FineTuning:
                 return sampler.draw(step)[begin : begin + share]
 
             images = pipeline.distorted_steps(
-                pictures.read, draw, share, first, self._spec.preprocessing, distortions,
+                pictures.record, draw, share, first, self._spec.preprocessing, distortions,
                 pictures.seeds,
             )  # fmt: skip
             steps = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
@@ -332,13 +297,13 @@ class FineTuning:
         self._optimizer.apply(gradients, self._trained)
         return tf.reduce_sum(right) / batch_size, loss
 
-    def _evaluate(self, pictures: Pictures) -> np.ndarray:
+    def _evaluate(self, pictures: SplitRecords) -> np.ndarray:
         """float64 [2]: accuracy and mean cross entropy over a whole split, undistorted."""
         import tensorflow as tf
 
         batches = pipeline.one_pass(
-            pictures.shards, pictures.records, np.ones(len(pictures), bool),
-            self._spec.preprocessing, self._backbone_config.feature_batch_size,
+            pictures.shards, pictures.records_per_shard, np.ones(len(pictures), bool),
+            self._spec.preprocessing, self._evaluation_batch_size,
         )  # fmt: skip
         labels = tf.constant(pictures.labels)
         sums = np.sum([self._score_batch(*batch, labels) for batch in batches], axis=0)

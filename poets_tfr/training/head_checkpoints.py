@@ -8,11 +8,13 @@ from types import TracebackType
 from typing import Any
 
 from poets_tfr import files
-from poets_tfr.config import CheckpointConfig, DistortionConfig, HeadConfig, InputError
+from poets_tfr.errors import InputError
+from poets_tfr.pictures.settings import DistortionConfig
 from poets_tfr.training import checkpoints
 from poets_tfr.training.checkpoints import Checkpoints
 from poets_tfr.training.head import Head
 from poets_tfr.training.loop import State, Training
+from poets_tfr.training.settings import CheckpointConfig, HeadConfig
 
 log = logging.getLogger('poets_tfr')
 

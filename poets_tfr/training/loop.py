@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from poets_tfr.config import HeadConfig, InputError
-from poets_tfr.feature_cache import StoredFeatures
-from poets_tfr.features import SplitFeatures
-from poets_tfr.live_features import LiveFeatures
+from poets_tfr.errors import InputError
+from poets_tfr.extraction.cache import StoredFeatures
+from poets_tfr.extraction.extract import SplitFeatures
+from poets_tfr.extraction.live import LiveFeatures
 from poets_tfr.training import early_stopping, objective, optimizers
 from poets_tfr.training import head as heads
 from poets_tfr.training.early_stopping import Best
 from poets_tfr.training.head import Head
 from poets_tfr.training.sampling import TRAIN_STREAM, VALIDATION_STREAM, Sampler
+from poets_tfr.training.settings import HeadConfig
 from poets_tfr.training.standardisation import Standardisation
 
 _MOST_STEPS_PER_CALL = 500

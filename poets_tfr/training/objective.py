@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from poets_tfr.config import HeadConfig
 from poets_tfr.training import head as heads
 from poets_tfr.training.head import Head, Scores
+from poets_tfr.training.settings import HeadConfig
 
 
 class Slope(NamedTuple):

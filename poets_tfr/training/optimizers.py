@@ -8,10 +8,10 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from poets_tfr.config import HeadConfig
 from poets_tfr.training import lbfgs
 from poets_tfr.training.head import Head, Scores
 from poets_tfr.training.objective import Objective
+from poets_tfr.training.settings import HeadConfig
 
 MOMENTUM = 0.9
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # the paper's

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from poets_tfr.config import Sampling
+from poets_tfr.training.settings import Sampling
 
 TRAIN_STREAM, VALIDATION_STREAM, TEST_STREAM = range(3)
 _STREAMS = 3

@@ -7,11 +7,11 @@ import logging
 
 import numpy as np
 
-from poets_tfr.config import HeadConfig
-from poets_tfr.features import SplitFeatures
-from poets_tfr.training.evaluation import predict
+from poets_tfr.extraction.extract import SplitFeatures
 from poets_tfr.training.head import Head
 from poets_tfr.training.loop import Training
+from poets_tfr.training.predictions import predict
+from poets_tfr.training.settings import HeadConfig
 
 log = logging.getLogger('poets_tfr')
 

@@ -16,7 +16,8 @@ import pytest
 from poets_tfr.backbones import forward, frozen, keras_models
 from poets_tfr.backbones.applications import APPLICATIONS
 from poets_tfr.backbones.catalog import KerasSource, backbone_spec
-from poets_tfr.config import KERAS_APPLICATIONS, BackboneConfig, InputError
+from poets_tfr.backbones.settings import KERAS_APPLICATIONS, BackboneConfig
+from poets_tfr.errors import InputError
 from poets_tfr.pictures import preprocess
 
 BASES = sorted({name.partition('_')[0] for name in APPLICATIONS})

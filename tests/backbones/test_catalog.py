@@ -7,8 +7,13 @@ import re
 
 import pytest
 
-from poets_tfr.backbones.catalog import FrozenGraphSource, KerasSource, backbone_spec
-from poets_tfr.config import BackboneConfig, InputError
+from poets_tfr.backbones.catalog import (
+    FrozenGraphSource,
+    KerasSource,
+    backbone_spec,
+)
+from poets_tfr.backbones.settings import BackboneConfig
+from poets_tfr.errors import InputError
 from poets_tfr.pictures.preprocess import Preprocessing
 
 MOBILENETS = [

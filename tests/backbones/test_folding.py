@@ -13,7 +13,7 @@ import pytest
 
 from poets_tfr.backbones import folding, frozen
 from poets_tfr.backbones.folding import folded
-from poets_tfr.config import BackboneConfig
+from poets_tfr.backbones.settings import BackboneConfig
 
 CHANNELS = 6
 Layer = Callable[[Any, np.random.Generator], Any]

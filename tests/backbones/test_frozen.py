@@ -14,7 +14,8 @@ import pytest
 
 from poets_tfr.backbones import forward, frozen
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.config import BackboneConfig, InputError, Xla
+from poets_tfr.backbones.settings import BackboneConfig, Xla
+from poets_tfr.errors import InputError
 from poets_tfr.pictures import preprocess
 
 BATCH = 4

@@ -14,7 +14,7 @@ from poets_tfr.backbones import frozen
 from poets_tfr.backbones.forward import compile_forward
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.backbones.precision import lowered
-from poets_tfr.config import BackboneConfig, Precision, Xla
+from poets_tfr.backbones.settings import BackboneConfig, Precision, Xla
 
 
 def backbone_of(model_dir: Path, precision: Precision, suffix: str = '') -> Backbone:

@@ -16,10 +16,11 @@ from command_line import Ended, Places, call, start
 
 from poets_tfr.backbones import forward, frozen
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.config import BackboneConfig, InputError
+from poets_tfr.backbones.settings import BackboneConfig
+from poets_tfr.errors import InputError
 from poets_tfr.export import frozen_graph
 from poets_tfr.export.frozen_graph import FrozenGraph
-from poets_tfr.label import Labeller
+from poets_tfr.label.labeller import Labeller
 from poets_tfr.pictures import preprocess
 
 # The tutorial's label_image.py, whose first line was `import tensorflow as tf, sys`.

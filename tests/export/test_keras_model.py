@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from command_line import Places, call
 
-from poets_tfr.config import InputError
-from poets_tfr.label import Labeller
+from poets_tfr.errors import InputError
+from poets_tfr.label.labeller import Labeller
 from poets_tfr.pictures import preprocess
 from poets_tfr.pictures.preprocess import Preprocessing
 

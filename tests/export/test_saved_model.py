@@ -20,9 +20,10 @@ from PIL import Image
 from poets_tfr import files
 from poets_tfr.backbones import frozen
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.config import BackboneConfig, InputError
+from poets_tfr.backbones.settings import BackboneConfig
+from poets_tfr.errors import InputError
 from poets_tfr.export import saved_model
-from poets_tfr.label import Labeller
+from poets_tfr.label.labeller import Labeller
 from poets_tfr.training.head import Head
 
 

@@ -19,11 +19,13 @@ from command_line import call
 
 from poets_tfr.backbones import frozen
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.config import BackboneConfig, InputError, TfliteQuantization
+from poets_tfr.backbones.settings import BackboneConfig
+from poets_tfr.errors import InputError
 from poets_tfr.export import tflite, tflite_metadata
 from poets_tfr.export.description import Description
 from poets_tfr.export.frozen_graph import FrozenGraph
-from poets_tfr.label import Labeller
+from poets_tfr.export.settings import TfliteQuantization
+from poets_tfr.label.labeller import Labeller
 from poets_tfr.pictures.preprocess import Preprocessing
 from poets_tfr.training.head import Head
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from plain_resize import legacy_bilinear
 
-from poets_tfr.config import DistortionConfig
 from poets_tfr.pictures import distort, preprocess
 from poets_tfr.pictures.distort import Distortion, Distortions
 from poets_tfr.pictures.preprocess import Preprocessing
+from poets_tfr.pictures.settings import DistortionConfig
 
 DRAWS = 20_000
 # The distance between a distribution and DRAWS draws from it is larger once in 100,000 trials.

@@ -10,10 +10,10 @@ import colours
 import numpy as np
 import pytest
 
-from poets_tfr.config import DistortionConfig
 from poets_tfr.pictures import pipeline, preprocess
 from poets_tfr.pictures.distort import Distortions
 from poets_tfr.pictures.preprocess import Preprocessing
+from poets_tfr.pictures.settings import DistortionConfig
 from poets_tfr.records import codecs, schema
 
 MODEL = Preprocessing(32, 127.5, 127.5)

@@ -15,7 +15,7 @@ import conversion
 import pytest
 
 from poets_tfr import files
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 from poets_tfr.records.image_dir import list_image_dir
 from poets_tfr.records.shards import ShardJob, plan_shards
 
@@ -215,7 +215,7 @@ def test_without_beam_it_says_what_to_install() -> None:
     ended = command_line.start(
         '-c',
         "import sys; sys.modules['apache_beam'] = None\n"
-        'from poets_tfr.tools import convert_images_beam\n'
+        'from poets_tfr.cli import convert_images_beam\n'
         "sys.exit(convert_images_beam.main(['x.py']))",
     )
     assert ended.status == 1

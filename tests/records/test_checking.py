@@ -15,7 +15,12 @@ from conversion import contents, converted, index_of
 
 from poets_tfr import files
 from poets_tfr.records import checking, schema
-from poets_tfr.records.manifest import IndexEntry, ShardIndex, load_manifest, tfds_metadata
+from poets_tfr.records.manifest import (
+    IndexEntry,
+    ShardIndex,
+    load_manifest,
+    tfds_metadata,
+)
 
 SHARD = 'flowers-train.tfrecord-00001-of-00002'
 

@@ -10,7 +10,7 @@ import colours
 import pytest
 from conversion import contents, converted, identities, index_of, listed, splits_of
 
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 from poets_tfr.records.duplicates import Member, find
 
 SHARDS = {'num_shards': 2}

@@ -14,7 +14,7 @@ import conversion
 import pytest
 from conversion import listed, splits_of, touch
 
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 from poets_tfr.records.image_dir import label_of
 from poets_tfr.records.splits import split_percentage
 

@@ -16,7 +16,7 @@ import pytest
 from command_line import ROOT
 from conversion import contents
 
-from poets_tfr import drawing
+from tools import drawing
 
 KILLS = 20
 

@@ -14,7 +14,7 @@ import pytest
 import tensorflow_datasets as tfds
 from conversion import contents, converted, index_of, listed
 
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 from poets_tfr.records import manifest as manifests
 from poets_tfr.records.codecs import store
 from poets_tfr.records.manifest import (

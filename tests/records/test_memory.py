@@ -13,7 +13,7 @@ MANY, FEW = 20_000, 1_000
 # What convert_images.py does, and then its own peak, in KiB.
 CONVERT = (
     'import resource\n'
-    'from poets_tfr.tools import convert_images\n'
+    'from poets_tfr.cli import convert_images\n'
     'import sys\n'
     'assert convert_images.main(sys.argv) == 0\n'
     "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"

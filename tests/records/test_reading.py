@@ -8,7 +8,7 @@ import colours
 import conversion
 import pytest
 
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 from poets_tfr.records import codecs, schema
 from poets_tfr.records.manifest import Manifest, load_indexes
 from poets_tfr.records.reading import RecordReader, read_pictures

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from command_line import Ended, Places
 
-from poets_tfr.config import DistortionConfig
-from poets_tfr.features import SplitFeatures
+from poets_tfr.extraction.extract import SplitFeatures
 from poets_tfr.pictures import preprocess
 from poets_tfr.pictures.distort import Distortions
 from poets_tfr.pictures.preprocess import Preprocessing
+from poets_tfr.pictures.settings import DistortionConfig
 from poets_tfr.records.manifest import load_indexes, load_manifest
 from poets_tfr.records.reading import read_pictures
 from poets_tfr.reporting import gallery

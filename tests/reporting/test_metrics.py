@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from poets_tfr.reporting import metrics
-from poets_tfr.training.evaluation import Predictions
+from poets_tfr.training.predictions import Predictions
 
 NAN = math.nan
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from poets_tfr.config import InputError, OutputConfig
+from poets_tfr.errors import InputError
+from poets_tfr.export.settings import OutputConfig
 from poets_tfr.reporting.profiling import Profile
 
 

@@ -14,7 +14,7 @@ from google.protobuf import text_format
 from PIL import Image
 from tensorboard.plugins import projector as plugin
 
-from poets_tfr.features import SplitFeatures
+from poets_tfr.extraction.extract import SplitFeatures
 from poets_tfr.records.manifest import Manifest, load_indexes
 from poets_tfr.reporting import projector
 

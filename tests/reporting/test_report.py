@@ -16,8 +16,8 @@ from PIL import Image
 
 from poets_tfr.reporting import metrics, page, report
 from poets_tfr.reporting.report import Mistake, Report
-from poets_tfr.training.evaluation import Predictions
 from poets_tfr.training.loop import Evaluation
+from poets_tfr.training.predictions import Predictions
 
 HOSTILE = [
     '<script>document.title="hacked"</script>',

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from poets_tfr.config import InputError
+from poets_tfr.errors import InputError
 from poets_tfr.training import checkpoints
 from poets_tfr.training.checkpoints import Checkpoints
 

@@ -17,23 +17,23 @@ from command_line import ROOT, Ended, Places, call
 from PIL import Image
 
 from poets_tfr.backbones import forward, frozen, keras_models
-from poets_tfr.config import (
-    BackboneConfig,
-    CheckpointConfig,
-    ConversionConfig,
-    DistortionConfig,
-    FineTuneConfig,
-    HeadConfig,
-    InputError,
-)
-from poets_tfr.label import Labeller
+from poets_tfr.backbones.settings import BackboneConfig
+from poets_tfr.errors import InputError
+from poets_tfr.label.labeller import Labeller
 from poets_tfr.pictures.distort import Distortions
-from poets_tfr.records import writing
+from poets_tfr.pictures.settings import DistortionConfig
+from poets_tfr.records import conversion
 from poets_tfr.records.image_dir import list_image_dir
 from poets_tfr.records.manifest import Manifest
+from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.training import head as heads
 from poets_tfr.training.fine_tune import FineTuning, Pictures
 from poets_tfr.training.loop import Measurements
+from poets_tfr.training.settings import (
+    CheckpointConfig,
+    FineTuneConfig,
+    HeadConfig,
+)
 
 TINY = BackboneConfig(architecture='MobileNet_0.25', weights='random', image_size=32)
 SMALL_FLAGS = (
@@ -56,7 +56,7 @@ def patchwork(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Manifest]:
         image_dir=str(root / 'pictures'), records_dir=str(root / 'records'),
         validation_percentage=25,
     )  # fmt: skip
-    return config.records_dir, writing.convert(config, list_image_dir(config))
+    return config.records_dir, conversion.convert(config, list_image_dir(config))
 
 
 def tuned(

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from poets_tfr.config import HeadConfig, InputError
-from poets_tfr.features import SplitFeatures
+from poets_tfr.errors import InputError
+from poets_tfr.extraction.extract import SplitFeatures
 from poets_tfr.training import head as heads
 from poets_tfr.training import loop
 from poets_tfr.training.early_stopping import Best
-from poets_tfr.training.evaluation import predict
 from poets_tfr.training.loop import Evaluation, Measurements, Training
+from poets_tfr.training.predictions import predict
 from poets_tfr.training.sampling import TRAIN_STREAM, VALIDATION_STREAM, Sampler
+from poets_tfr.training.settings import HeadConfig
 
 WIDTH, CLASSES = 12, 3
 CENTRES = np.random.default_rng(9).normal(0, 1, (CLASSES, WIDTH))

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from poets_tfr.config import HeadConfig
 from poets_tfr.training import objective, optimizers
 from poets_tfr.training.head import Head
+from poets_tfr.training.settings import HeadConfig
 
 WIDTH, CLASSES, ROWS = 6, 3, 40
 RNG = np.random.default_rng(0)

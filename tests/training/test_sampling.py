@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from poets_tfr.config import Sampling
-from poets_tfr.training.sampling import TEST_STREAM, TRAIN_STREAM, VALIDATION_STREAM, Sampler
+from poets_tfr.training.sampling import (
+    TEST_STREAM,
+    TRAIN_STREAM,
+    VALIDATION_STREAM,
+    Sampler,
+)
+from poets_tfr.training.settings import Sampling
 
 # Row -> class, mixed as records are; the classes have 1, 4, 15 and 80 rows.
 LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2, 3], [1, 4, 15, 80])).astype('i4')

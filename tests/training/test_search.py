@@ -7,11 +7,11 @@ import logging
 import numpy as np
 import pytest
 
-from poets_tfr.config import HeadConfig
-from poets_tfr.features import SplitFeatures
+from poets_tfr.extraction.extract import SplitFeatures
 from poets_tfr.training import search
-from poets_tfr.training.evaluation import predict
 from poets_tfr.training.loop import Training
+from poets_tfr.training.predictions import predict
+from poets_tfr.training.settings import HeadConfig
 
 CLASSES, WIDTH = 3, 8
 CENTRES = np.random.default_rng(1).normal(0, 1, (CLASSES, WIDTH))

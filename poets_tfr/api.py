@@ -1,0 +1,270 @@
+"""The Python interface: what `import poets_tfr` offers, and what the command lines call.
+
+    run = poets_tfr.train('~/pets', architecture='mobilenet_0.25_128')
+    poets_tfr.load(run).predict('tom.jpg').label
+
+Settings are named as the flags are, without the dashes; docs/flags.md lists them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from poets_tfr import evaluation, files, runtime
+from poets_tfr.backbones import frozen
+from poets_tfr.backbones.settings import BackboneConfig
+from poets_tfr.errors import InputError
+from poets_tfr.evaluation import Evaluated
+from poets_tfr.extraction.extract import Extraction, SplitFeatures
+from poets_tfr.extraction.settings import ExtractionConfig
+from poets_tfr.label.classifier import Classifier
+from poets_tfr.label.settings import EvaluationConfig, ModelConfig
+from poets_tfr.pictures import pipeline
+from poets_tfr.pictures.preprocess import Preprocessing
+from poets_tfr.records import conversion, reading
+from poets_tfr.records.image_dir import list_image_dir
+from poets_tfr.records.settings import ConversionConfig, default_records_dir
+from poets_tfr.run import folders, orchestrator
+from poets_tfr.run.result import Run
+from poets_tfr.run.settings import RunConfig
+from poets_tfr.settings import build, check_names, names_of
+
+RUNS = 'runs'  # where runs are kept unless told, in the current folder
+
+Source = str | os.PathLike[str]
+
+
+class Records(reading.Records):
+    """The records of one data set: `labels`, `splits`, the columns of each split, and a data set.
+
+    >>> records = poets_tfr.convert('~/pets')                     # doctest: +SKIP
+    >>> records['train'].labels                                   # doctest: +SKIP
+    array([0, 2, 1, ...], dtype=int32)
+    """
+
+    def dataset(self, split: str, size: int = 299, batch_size: int = 32) -> Any:
+        """Every image of a split once, in the records' order, read and decoded in parallel.
+
+        Args:
+          split: 'train', 'validation' or 'test'.
+          size: height and width that images are resized to, in pixels.
+          batch_size: the last batch is smaller.
+
+        Returns:
+          A tf.data.Dataset of (float32 [batch, size, size, 3] images of 0 to 255, int32 [batch]
+          labels).
+
+        Raises:
+          InputError: an index is missing or damaged. KeyError: there is no such split.
+        """
+        import numpy as np
+        import tensorflow as tf
+
+        records = self[split]
+        labels = tf.constant(records.labels)
+        wanted = np.ones(len(records), bool)
+        preprocessing = Preprocessing(size, 0.0, 1.0)
+        padded = pipeline.one_pass(
+            records.shards, records.records_per_shard, wanted, preprocessing, batch_size
+        )
+
+        @pipeline.as_written
+        def labelled(rows: Any, images: Any) -> Any:
+            is_real = rows >= 0
+            rows = tf.boolean_mask(rows, is_real)
+            return tf.boolean_mask(images, is_real), tf.gather(labels, rows)
+
+        return padded.map(labelled)
+
+
+def train(
+    image_dir: Source = '', /, *, run_dir: Source | None = None, **settings: Any
+) -> Run | None:
+    """Makes a classifier of a folder of images, with one folder per class.
+
+    Args:
+      image_dir: the folder; '' to train from the records in `records_dir`.
+      run_dir: everything of the run goes into a new numbered folder below it; by default
+        runs/<name of image_dir> in the current folder. '': to the places of the original
+        retrain.py, below /tmp.
+      **settings: by their flags' names: architecture, how_many_training_steps, ...
+
+    Returns:
+      What came of it; None in all workers of several machines but the first.
+
+    Raises:
+      InputError: something you can mend. All that can be known early is said early.
+
+    >>> run = poets_tfr.train('~/pets', architecture='mobilenet_0.25_128')   # doctest: +SKIP
+    >>> run.accuracy                                              # doctest: +SKIP
+    0.903
+    """
+    runtime.start()
+    given = _given(image_dir, settings)
+    if run_dir is None:
+        run_dir = files.join(RUNS, _name(given))
+    if run_dir:
+        given['run_dir'] = os.fspath(run_dir)
+    return orchestrator.train(RunConfig.of(**given))
+
+
+def convert(image_dir: Source, /, **settings: Any) -> Records:
+    """Converts a folder of images into sharded TFRecords; only what is missing is made.
+
+    Args:
+      image_dir: the folder, with one folder per class.
+      **settings: records_dir (by default a folder in your cache), classes,
+        validation_percentage, ... by their flags' names.
+
+    Raises:
+      InputError: something you can mend; the records that were there stay as they are.
+
+    >>> records = poets_tfr.convert('~/pets', validation_percentage=20)      # doctest: +SKIP
+    >>> records.splits                                            # doctest: +SKIP
+    {'train': 700, 'validation': 200, 'test': 100}
+    """
+    runtime.start()
+    given = _given(image_dir, settings)
+    check_names(given, names_of(ConversionConfig))
+    if not given.get('image_dir'):
+        raise InputError('Must set flag --image_dir.')
+    given.setdefault('records_dir', default_records_dir(given['image_dir']))
+    config = build(ConversionConfig, given)
+    if not config.records_dir:
+        raise InputError('Must set flag --records_dir.')
+    listing = list_image_dir(config)
+    files.check_writable_dir(config.records_dir, 'records_dir')
+    conversion.convert(config, listing)
+    return Records.open(config.records_dir)
+
+
+def features(records: reading.Records | Source, /, **settings: Any) -> dict[str, SplitFeatures]:
+    """What a network makes of every image: the input of the head, or of scikit-learn.
+
+    Args:
+      records: of `convert`, or their folder.
+      **settings: architecture, weights, bottleneck_dir (where features are kept, so that each image
+        is looked at only once), ... by their flags' names.
+
+    Returns:
+      Split -> features (float32 [n, width]), labels (int32 [n]) and paths, in the records' order.
+
+    Raises:
+      InputError: something you can mend.
+
+    >>> train = poets_tfr.features(records, architecture='mobilenet_0.25_128')['train']
+    ...                                                           # doctest: +SKIP
+    >>> sklearn.svm.SVC().fit(train.features, train.labels)       # doctest: +SKIP
+    """
+    runtime.start()
+    if not isinstance(records, reading.Records):
+        records = Records.open(os.path.expanduser(records))
+    given = _given('', settings)
+    known = [*names_of(BackboneConfig), *names_of(ExtractionConfig)]
+    check_names(given, known)
+    backbone = build(BackboneConfig, given)
+    frozen.check_available(backbone)
+    extraction = build(ExtractionConfig, given)
+    return Extraction(records, frozen.load(backbone), extraction, backbone.xla).features()
+
+
+def load(model: Run | Source = '', /, **settings: Any) -> Classifier:
+    """Opens a trained model, to classify images with.
+
+    Args:
+      model: a run, its folder (or the folder that it is numbered in: then the latest), a graph, a
+        SavedModel folder, a TFLite or a Keras file.
+      **settings: labels (a file with one label a line, where the model does not carry them), and
+        input_layer, output_layer, ... for graphs of other programs.
+
+    Raises:
+      InputError: there is no such model, or it cannot be read.
+
+    >>> classifier = poets_tfr.load('runs/pets')                  # doctest: +SKIP
+    >>> classifier.predict('tom.jpg')                             # doctest: +SKIP
+    Prediction(label='cats', score=0.9721, path='tom.jpg')
+    """
+    runtime.start()
+    given = _given('', settings)
+    check_names(given, names_of(ModelConfig))
+    if model:
+        given['graph'] = model_file(model)
+    elif 'graph' in given:
+        given['graph'] = model_file(given['graph'])
+    config = build(ModelConfig, given)
+    return Classifier(config.graph, config.labels, config.feeding)
+
+
+def evaluate(
+    model: Classifier | Run | Source | Mapping[str, Any], image_dir: Source = '', /, **settings: Any
+) -> Evaluated:
+    """How good a model is on images whose classes are known.
+
+    Args:
+      model: a classifier, what `load` takes, or its settings by name.
+      image_dir: a folder with one folder per class; '' for the records in `records_dir`.
+      **settings: records_dir, split, report_dir, ... by their flags' names.
+
+    Raises:
+      InputError: no images, or classes that the model does not know.
+
+    >>> poets_tfr.evaluate(run, '~/other_pets').figures.accuracy  # doctest: +SKIP
+    0.871
+    """
+    runtime.start()
+    given = _given(image_dir, settings)
+    check_names(given, names_of(EvaluationConfig))
+    config = build(EvaluationConfig, given)
+    if config.report_dir:
+        files.check_writable_dir(config.report_dir, 'report_dir')
+    found = evaluation.find(config)  # first: the model takes seconds to open
+    if isinstance(model, Mapping):
+        model = load(**model)
+    classifier = model if isinstance(model, Classifier) else load(model)
+    return evaluation.evaluate(config, found, classifier.labeller, classifier.path)
+
+
+def runs(run_dir: Source = RUNS, /) -> list[Run]:
+    """The finished runs below a folder, the oldest first.
+
+    >>> for run in poets_tfr.runs('runs/pets'): print(run)        # doctest: +SKIP
+    """
+    found = [folder for folder in folders.find(_path(run_dir)) if folders.finished(folder)]
+    return sorted(map(Run.open, found), key=lambda run: run.finished)
+
+
+def model_file(model: Run | Source) -> str:
+    """The file or folder to label with: of a run, or of a folder of runs, its graph."""
+    if isinstance(model, Run):
+        return model.exports['output_graph']
+    path = _path(model)
+    if os.path.isdir(path) and not os.path.exists(os.path.join(path, 'saved_model.pb')):
+        if folders.find(path):
+            return Run.open(folders.latest(path)).exports['output_graph']
+    elif os.path.basename(path) == folders.LATEST and os.path.isfile(path):
+        return Run.open(folders.latest(path)).exports['output_graph']
+    return path
+
+
+def _given(image_dir: Source, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Paths as they are meant: a leading ~ is the home folder."""
+    given = dict(settings)
+    if image_dir:
+        given['image_dir'] = image_dir
+    return {
+        name: _path(value) if isinstance(value, str | os.PathLike) else value
+        for name, value in given.items()
+    }
+
+
+def _path(value: Source) -> str:
+    text = os.fspath(value)
+    return os.path.expanduser(text) if text.startswith('~') else text
+
+
+def _name(given: Mapping[str, Any]) -> str:
+    """What a run is called: after its images, or its records."""
+    place = given.get('image_dir') or given.get('records_dir') or 'run'
+    return os.path.basename(os.path.abspath(str(place))) or 'run'

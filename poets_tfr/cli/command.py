@@ -1,0 +1,204 @@
+"""How every command starts and ends: its flags, its log, its exit status."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from absl import flags as absl_flags
+
+from poets_tfr import runtime
+from poets_tfr.cli import flags
+from poets_tfr.errors import InputError
+from poets_tfr.settings import GUESSES, Settings
+
+# What a command does with the settings that were given and its positional arguments; its status.
+Main = Callable[[dict[str, Any], list[str]], int | None]
+
+_INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal, as shells have it
+_VERBOSITY = 'logging_verbosity'
+
+
+class _Command:
+    def __init__(
+        self, main: Main, usage: str, sections: Sequence[type[Settings]], keep_unknown: bool
+    ):
+        self._main, self._usage, self._sections = main, usage, sections
+        self._keep_unknown = keep_unknown
+
+    def run(self, argv: list[str]) -> int:
+        """Whatever the user can mend ends with one line on stderr and a status."""
+        program = os.path.basename(argv[0])
+        former = signal.signal(signal.SIGTERM, _on_sigterm)
+        try:
+            return self._parse_and_run(argv)
+        except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except KeyboardInterrupt:
+            print(f'{program}: interrupted. The same command goes on from here.', file=sys.stderr)
+            return _INTERRUPTED
+        except Exception as error:
+            message = _for_the_user(error)
+            if message is None:
+                raise
+            print(f'{program}: error: {message}', file=sys.stderr)
+            return 1
+        finally:
+            signal.signal(signal.SIGTERM, former)
+
+    def _parse_and_run(self, argv: list[str]) -> int:
+        values = self.flag_values()
+        if any(argument in ('--help', '-help', '-h', '--helpfull') for argument in argv[1:]):
+            usage = _as_called(self._usage, argv[0])
+            print(f'{usage}\n{flags.help_of(values, self._sections)}', flush=True)
+            return 0
+        positional = values(_flagfiles_first(argv), known_only=self._keep_unknown)[1:]
+        _check_split(values, argv)
+        given = flags.given(values)
+        runtime.log_to_terminal(given.pop(_VERBOSITY, 'INFO'))
+        given.pop('flagfile', None)
+        return self._main(given, positional) or 0
+
+    def flag_values(self) -> absl_flags.FlagValues:
+        values = absl_flags.FlagValues()
+        flags.define(values, self._sections)
+        absl_flags.DEFINE_enum(
+            _VERBOSITY,
+            'INFO',
+            ['DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'],
+            'How much logging output should be produced.',
+            flag_values=values,
+        )
+        values.set_gnu_getopt(True)
+        return values
+
+
+def run(
+    main: Main,
+    usage: str | None,
+    sections: Sequence[type[Settings]],
+    argv: list[str] | None = None,
+    keep_unknown: bool = False,
+) -> int:
+    """Parses the command line, runs `main`, gives the exit status; ^C gives 130, SIGTERM 143.
+
+    With `keep_unknown`, flags that are not ours are left among the positional arguments.
+    """
+    command = _Command(main, usage or '', sections, keep_unknown)
+    if argv is not None:
+        return command.run(list(argv))
+    status = 1  # of an error that nobody foresaw
+
+    @atexit.register  # before anything else is, and so called last
+    def leave_with_status() -> None:
+        # tensorflow-io's file systems may abort the process while it takes itself down.
+        if 'tensorflow_io' in sys.modules:
+            _leave(status)
+
+    try:
+        status = command.run(sys.argv)
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 1
+        if status != _TERMINATED:
+            raise
+    if status in (_INTERRUPTED, _TERMINATED):
+        _leave(status)  # all is settled, and TensorFlow takes seconds to take itself down
+    return status
+
+
+def no_stray_arguments(positional: Sequence[str]) -> None:
+    """Accepts the tutorial's spelling `--flip_left_right True`; refuses all other leftovers."""
+    for argument in positional:
+        if argument.lower() == 'false':
+            logging.getLogger('poets_tfr').warning(
+                "WARNING: '%s' after a space is not read: to switch a flag off, write --noFLAG.",
+                argument,
+            )
+        elif argument.lower() != 'true':
+            raise InputError(f'{argument!r} is not a flag: flags begin with --, see --help.')
+
+
+def with_folder(given: dict[str, Any], positional: Sequence[str]) -> dict[str, Any]:
+    """The settings; a folder that was named without a flag is image_dir."""
+    named = [each for each in positional if each.lower() not in ('true', 'false')]
+    if len(named) == 1 and 'image_dir' not in given:
+        no_stray_arguments([each for each in positional if each not in named])
+        return {**given, 'image_dir': named[0]}
+    no_stray_arguments(positional)
+    return given
+
+
+def _leave(status: int) -> NoReturn:
+    for stream in sys.stdout, sys.stderr:
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
+def _for_the_user(error: Exception) -> str | None:
+    """One line for what a person can mend; None for what looks like a mistake in this program."""
+    if isinstance(error, InputError):
+        return error.with_dashes
+    if isinstance(error, absl_flags.UnrecognizedFlagError):
+        guess = GUESSES.get(error.flagname)
+        return (
+            f"Unknown command line flag '{error.flagname}': did you mean --{guess}?"
+            if (guess)
+            else str(error)
+        )
+    if isinstance(error, absl_flags.Error):
+        return str(error)
+    if isinstance(error, OSError):
+        return f'{error.filename}: {error.strerror}' if error.filename else str(error)
+    if tensorflow := sys.modules.get('tensorflow'):
+        errors = tensorflow.errors  # what TensorFlow's file systems raise, a full disk say
+        of_files = errors.ResourceExhaustedError, errors.PermissionDeniedError, errors.NotFoundError
+        if isinstance(error, of_files):
+            return error.message.splitlines()[0]
+    return None
+
+
+def _flagfiles_first(argv: list[str]) -> list[str]:
+    """absl lets a flagfile that stands last win; here typed flags always win over flagfiles."""
+    first, rest, arguments = [], [], iter(argv[1:])
+    for argument in arguments:
+        name = argument.lstrip('-')
+        if argument.startswith('-') and name == 'flagfile':
+            first += [f'--flagfile={next(arguments, "")}']
+        elif argument.startswith('-') and name.startswith('flagfile='):
+            first.append(argument)
+        else:
+            rest.append(argument)
+    return [argv[0], *first, *rest]
+
+
+def _check_split(values: absl_flags.FlagValues, argv: list[str]) -> None:
+    """Of a flagfile --split_prefix wins, for a run's lists both; a typed --split_by is refused."""
+    names = {argument.lstrip('-').partition('=')[0] for argument in argv if argument[:1] == '-'}
+    if 'split_by' not in names or 'split_by' not in values:
+        return
+    by, prefix = values['split_by'].value, values['split_prefix'].value
+    if prefix and by != 'given_path':
+        raise InputError(
+            f'--split_by={by} and --split_prefix={prefix} exclude each other, for --split_prefix '
+            'splits by given path: give one (--split_prefix= takes back that of a flagfile).'
+        )
+
+
+def _as_called(usage: str, program: str) -> str:
+    """The usage of a command that is installed names the command, not its file."""
+    if program.endswith('.py'):
+        return usage
+    return re.sub(r'python tools/\w+\.py', os.path.basename(program), usage)
+
+
+def _on_sigterm(signum: int, frame: Any) -> None:
+    raise SystemExit(_TERMINATED)

@@ -1,0 +1,30 @@
+"""A folder of images -> sharded TFRecords.
+
+python tools/convert_images.py --image_dir ~/flower_photos --records_dir ~/flower_records
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import poets_tfr
+from poets_tfr.cli import command
+from poets_tfr.errors import InputError
+from poets_tfr.records.settings import ConversionConfig
+
+
+def main(argv: list[str] | None = None) -> int:
+    return command.run(_main, __doc__, [ConversionConfig], argv)
+
+
+def _main(given: dict[str, Any], positional: list[str]) -> None:
+    given = command.with_folder(given, positional)
+    for name in 'image_dir', 'records_dir':
+        if not given.get(name):
+            raise InputError(f'Must set flag --{name}.')
+    poets_tfr.convert(**given)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

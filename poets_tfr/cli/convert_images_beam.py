@@ -1,0 +1,44 @@
+"""A folder of images -> sharded TFRecords, as an Apache Beam pipeline on any of its runners.
+
+python tools/convert_images_beam.py --image_dir gs://pictures --records_dir gs://records \\
+    --runner DataflowRunner --project my-project --region europe-west1
+
+The flags of convert_images.py are taken; all others are Beam's.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from poets_tfr import files, runtime
+from poets_tfr.cli import command
+from poets_tfr.errors import InputError
+from poets_tfr.records import image_dir
+from poets_tfr.records.settings import ConversionConfig
+from poets_tfr.settings import build
+
+
+def main(argv: list[str] | None = None) -> int:
+    return command.run(_main, __doc__, [ConversionConfig], argv, keep_unknown=True)
+
+
+def _main(given: dict[str, Any], beam_flags: list[str]) -> None:
+    try:
+        from poets_tfr.records import beam
+    except ImportError as error:
+        raise InputError(
+            f"{error}: install the extra beam (pip install 'apache-beam>=2.77')."
+        ) from None
+    runtime.start()
+    config = build(ConversionConfig, given)
+    for name in 'image_dir', 'records_dir':
+        if not getattr(config, name):
+            raise InputError(f'Must set flag --{name}.')
+    listing = image_dir.list_image_dir(config)
+    files.check_writable_dir(config.records_dir, 'records_dir')
+    beam.convert(config, listing, beam_flags)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

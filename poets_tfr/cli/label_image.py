@@ -1,0 +1,68 @@
+"""Labels images with what retrain.py made: a graph, a SavedModel, a TFLite or a Keras file.
+
+python tools/label_image.py PICTURE|FOLDER|'PATTERN'|- ...   (-: a list on standard input)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Any, ClassVar
+
+import poets_tfr
+from poets_tfr import progress
+from poets_tfr.cli import command
+from poets_tfr.errors import InputError
+from poets_tfr.label import inputs, output
+from poets_tfr.label.labeller import Labelled, Labeller
+from poets_tfr.label.settings import LabelConfig, ModelConfig
+from poets_tfr.settings import Settings, build, names_of, setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageConfig(Settings):
+    TITLE: ClassVar[str] = 'The image'
+
+    image: str | None = setting(None, 'An image; or just name it.', affects='input', path='path')
+
+
+def main(argv: list[str] | None = None) -> int:
+    return command.run(_main, __doc__, [LabelConfig, ModelConfig, ImageConfig], argv)
+
+
+def _main(given: dict[str, Any], named: list[str]) -> int:
+    config, image = build(LabelConfig, given), given.get('image')
+    named = named if image is None else [image, *named]
+    if not named:
+        raise InputError('Name at least one picture: label_image.py PICTURE')
+    pictures = inputs.find_pictures(named)
+    model = {name: given[name] for name in names_of(ModelConfig) if name in given}
+    labeller = poets_tfr.load(**model).labeller
+    sys.stdout.write(output.header(config.format))
+    with progress.bar_beside_output(len(pictures), 'pictures', 'Labelling') as bar:
+        bad = 0
+        for labelled in labeller.label_files(pictures):
+            bad += labelled.scores is None
+            _print(labelled, labeller, config, with_path=len(pictures) > 1)
+            bar.update()
+    if bad and len(pictures) > 1:
+        print(f'{bad} of {len(pictures)} pictures could not be labelled.', file=sys.stderr)
+    return 1 if bad else 0
+
+
+def _print(labelled: Labelled, labeller: Labeller, config: LabelConfig, with_path: bool) -> None:
+    if labelled.scores is None:
+        sys.stdout.flush()  # where both go to one place, the order is kept
+        path = progress.printable(labelled.path)
+        print(f'label_image.py: error: {path}: {labelled.reason}', file=sys.stderr)
+        return
+    best_first = labeller.best_first(labelled.scores)
+    sys.stdout.write(
+        output.lines(
+            labelled.path, best_first, config.format, config.top_k, config.min_score, with_path
+        )
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,268 @@
+"""An exported model against labelled pictures: a folder of folders, or records."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from poets_tfr import files, progress
+from poets_tfr.errors import InputError
+from poets_tfr.label.labeller import Labelled, Labeller
+from poets_tfr.label.settings import EvaluationConfig
+from poets_tfr.progress import printable, timed
+from poets_tfr.records import codecs
+from poets_tfr.records.folders import Folders, is_hidden
+from poets_tfr.records.image_dir import (
+    label_of,
+    look_into,
+    warn_of_loose_pictures,
+    warn_of_what_is_left,
+)
+from poets_tfr.records.manifest import MANIFEST
+from poets_tfr.records.reading import Records
+from poets_tfr.reporting import about, metrics, report
+from poets_tfr.reporting.metrics import Metrics
+from poets_tfr.reporting.report import Report
+from poets_tfr.reporting.summaries import MOST_MISTAKES
+from poets_tfr.training.predictions import Predictions
+
+log = logging.getLogger('poets_tfr')
+
+_BATCH = 32
+_MOST_IN_TABLE = 20  # classes in a confusion matrix of text
+
+
+class LabelledFile(NamedTuple):
+    """A file of image_dir, its path relative to it. `fault`: why it must not be opened, or ''."""
+
+    path: str
+    label: str
+    fault: str
+
+
+class _Scored(NamedTuple):
+    """A picture with its true label; scores: float32 [classes], None where it is no picture."""
+
+    path: str
+    label: int
+    scores: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """predictions: of all whole pictures. bad: how many files were none."""
+
+    predictions: Predictions
+    figures: Metrics
+    bad: int
+
+
+def find(config: EvaluationConfig) -> Records | list[LabelledFile]:
+    """What there is to label. Without the export, and so without TensorFlow.
+
+    Raises:
+      InputError: no such pictures.
+    """
+    if config.image_dir:
+        return _find_files(config)
+    records = Records.open(config.records_dir)
+    records.check_indexes()
+    return records
+
+
+def evaluate(
+    config: EvaluationConfig,
+    found: Records | Sequence[LabelledFile],
+    labeller: Labeller,
+    graph: str,
+) -> Evaluated:
+    """Labels every picture, says how many were labelled rightly, and writes the report asked for.
+
+    Args:
+      config: which pictures.
+      found: of `find`.
+      labeller: of the export.
+      graph: the export's path, for the report.
+
+    Raises:
+      InputError: no whole picture, or classes that the model does not know.
+    """
+    timings: dict[str, float] = {}
+    with timed(timings, 'labelling'):
+        scored = list(_scored(config, found, labeller))
+    whole = [each for each in scored if each.scores is not None]
+    if not whole:
+        raise InputError(_no_picture(config.image_dir or config.records_dir))
+    predictions = Predictions(
+        tuple(each.path for each in whole),
+        np.array([each.label for each in whole], np.int32),
+        np.stack([each.scores for each in whole if each.scores is not None]),
+    )
+    figures = metrics.measure(predictions)
+    log.info('%s', table(figures, labeller.labels))
+    if config.report_dir:
+        _save_report(config, labeller.labels, graph, predictions, figures, timings)
+    log.info('Accuracy = %.1f%% (N=%d)', figures.accuracy * 100, figures.pictures)
+    return Evaluated(predictions, figures, len(scored) - len(whole))
+
+
+def table(figures: Metrics, labels: Sequence[str]) -> str:
+    """Class by class, and of few classes what is taken for what."""
+    names = [printable(label) for label in labels]
+    width = max(len('class'), *map(len, names))
+    lines = [f'{"class":{width}}  pictures  precision    recall        F1']
+    columns = zip(
+        names, figures.support, figures.precision, figures.recall, figures.f1, strict=True
+    )
+    for name, pictures, *shares in columns:
+        cells = ''.join(f'{_percent(share):>10}' for share in shares)
+        lines.append(f'{name:{width}}{pictures:>10,} {cells}')
+    if len(labels) <= _MOST_IN_TABLE:
+        lines += ['', 'Rows: what they are; columns: what they were taken for, in the same order.']
+        cell = max(4, len(str(figures.confusion.max())) + 1)
+        for name, counts in zip(names, figures.confusion, strict=True):
+            lines.append(
+                f'{name:{width}} ' + ''.join(f'{count or ".":>{cell}}' for count in counts)
+            )
+    lines += [
+        '',
+        f'Mean of the classes {_percent(figures.macro_accuracy)}, '
+        f'cross entropy {figures.cross_entropy:.4f}, '
+        f'calibration error {_percent(figures.calibration.error)}',
+    ]
+    return '\n'.join(lines)
+
+
+def _percent(share: float) -> str:
+    return '-' if np.isnan(share) else f'{share * 100:.1f}%'
+
+
+def _no_picture(where: str) -> str:
+    return f'{where}: no picture to evaluate.'
+
+
+def _find_files(config: EvaluationConfig) -> list[LabelledFile]:
+    root = config.image_dir
+    try:
+        entries = files.scan(root)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f'--image_dir: there is no folder {root}.') from None
+    classes = [entry for entry in entries if entry.is_dir and not is_hidden(entry.name)]
+    if not classes:
+        raise InputError(f'--image_dir: {root} holds no folders: one is wanted per class.')
+    folders = Folders(root, config.recursive, config.follow_links)
+    found = []
+    for entry in classes:
+        name = entry.name
+        contents = look_into(folders, root, entry)
+        if contents is None:
+            continue
+        warn_of_what_is_left(name, contents)
+        if not contents.pictures:
+            log.warning('No files found in %s: it is not taken as a class.', printable(name))
+        label = label_of(name)
+        found += [LabelledFile(f'{name}/{p.name}', label, p.fault) for p in contents.pictures]
+    if not found:
+        raise InputError(f'--image_dir: {_no_picture(root)}')
+    warn_of_loose_pictures(root, entries)
+    return found
+
+
+def _scored(
+    config: EvaluationConfig, found: Records | Sequence[LabelledFile], labeller: Labeller
+) -> Iterator[_Scored]:
+    if isinstance(found, Records):
+        return _scored_records(found, config.split, labeller)
+    return _scored_files(config.image_dir, found, labeller)
+
+
+def _scored_files(
+    image_dir: str, found: Sequence[LabelledFile], labeller: Labeller
+) -> Iterator[_Scored]:
+    labels = list(dict.fromkeys(file.label for file in found))
+    places = dict(zip(labels, _places(labeller.labels, labels, image_dir), strict=True))
+    labelled = labeller.label_files(
+        files.join(image_dir, file.path) for file in found if not file.fault
+    )
+    with progress.bar(len(found), 'pictures', 'Labelling') as bar:
+        for file in found:
+            path = files.join(image_dir, file.path)
+            scored = Labelled(path, None, file.fault) if file.fault else next(labelled)
+            if scored.scores is None:
+                log.warning('%s: %s', printable(path), scored.reason)
+            yield _Scored(file.path, places[file.label], scored.scores)
+            bar.update()
+
+
+def _scored_records(records: Records, split: str, labeller: Labeller) -> Iterator[_Scored]:
+    places, of_split = _places(labeller.labels, records.labels, records.records_dir), records[split]
+    with progress.bar(len(of_split), 'pictures', 'Labelling') as bar:
+        for rows, images in of_split.batches(batch_size=_BATCH):
+            for row, scores in zip(rows, labeller.scores_of_stored(images), strict=True):
+                yield _Scored(of_split.paths[row], places[of_split.labels[row]], scores)
+            bar.update(len(rows))
+
+
+def _places(known: Sequence[str], wanted: Iterable[str], where: str) -> list[int]:
+    """Where each label stands among the model's."""
+    places = {label: place for place, label in enumerate(known)}
+    found = []
+    for label in wanted:
+        if label not in places:
+            names = ', '.join(printable(name) for name in list(known)[:20])
+            raise InputError(
+                f'{where} has the class {label!r}, which the model does not know: its labels are '
+                f'{names}{" ..." if len(known) > 20 else ""}.'
+            )
+        found.append(places[label])
+    return found
+
+
+def _save_report(
+    config: EvaluationConfig,
+    labels: Sequence[str],
+    graph: str,
+    predictions: Predictions,
+    figures: Metrics,
+    timings: Mapping[str, float],
+) -> None:
+    where = config.image_dir or config.records_dir
+    rows = metrics.worst_mistakes(predictions, MOST_MISTAKES).tolist()
+    pictures = _pictures(config, [predictions.paths[row] for row in rows])
+    name = 'given' if config.image_dir else config.split
+    settings: dict[str, Any] = {**dataclasses.asdict(config), 'graph': graph}
+    digests = {}
+    if not files.is_remote(graph) and os.path.isfile(graph):
+        digests['graph'] = files.sha256_of(graph)
+    if config.records_dir:
+        digests[MANIFEST] = files.sha256_of(files.join(config.records_dir, MANIFEST))
+    report.save(
+        config.report_dir,
+        Report(
+            title=f'{os.path.basename(graph.rstrip("/"))} on {files.absolute(where)}',
+            labels=labels,
+            metrics={name: figures},
+            mistakes=report.mistakes(predictions, rows, pictures, labels),
+            settings=settings,
+            versions=about.versions(),
+            timings=timings,
+            digests=digests,
+        ),
+    )
+
+
+def _pictures(config: EvaluationConfig, paths: Sequence[str]) -> dict[str, bytes]:
+    """Path -> the picture as it would be stored: upright, JPEG or PNG."""
+    if config.records_dir:
+        split = Records.open(config.records_dir)[config.split]
+        return dict(zip(paths, split.read_each(split.rows_of(paths)), strict=True))
+    with codecs.pillow_silenced():
+        return {
+            path: codecs.store(files.read_bytes(files.join(config.image_dir, path))).encoded
+            for path in paths
+        }

@@ -1,0 +1,100 @@
+"""The settings of exports: which files the trained model becomes, and where they go."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import ClassVar, Literal
+
+from poets_tfr.settings import Check, Settings, a_path, at_least, require, require_defaults, setting
+
+TfliteQuantization = Literal['float32', 'float16', 'int8']
+
+KERAS_SUFFIX = '.keras'  # Keras takes no other
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportConfig(Settings):
+    """The trained model -> files."""
+
+    TITLE: ClassVar[str] = 'What is written: the model'
+
+    output_graph: str = setting(
+        '/tmp/output_graph.pb',
+        'Where to save the trained graph.',
+        a_path(),
+        affects='output',
+        path='path',
+    )
+    output_labels: str = setting(
+        '/tmp/output_labels.txt',
+        "Where to save the trained graph's labels.",
+        a_path(),
+        affects='output',
+        path='path',
+    )
+    saved_model_dir: str = setting(
+        '',
+        'Where to save the model as a SavedModel too, each in a version folder as TensorFlow '
+        'Serving wants it; by default nowhere.',
+        affects='output',
+        path='path',
+    )
+    tflite_output: str = setting(
+        '',
+        'Where to save the model for TensorFlow Lite too; by default nowhere.',
+        affects='output',
+        path='path',
+    )
+    tflite_quantization: TfliteQuantization = setting(
+        'float32',
+        'How the TensorFlow Lite model computes: float32, float16 weights (half the size) or int8 '
+        '(a quarter; calibrated on training images).',
+        affects='output',
+    )
+    keras_output: str = setting(
+        '',
+        'Where to save the model as a .keras file too, for networks that Keras built; by default '
+        'nowhere.',
+        Check(
+            f'a file whose name ends in {KERAS_SUFFIX}',
+            lambda path: not path or path.endswith(KERAS_SUFFIX),
+        ),
+        affects='output',
+        path='path',
+    )
+    self_test_pictures: int = setting(
+        32,
+        'How many test images a fresh process labels with every export, to prove that each '
+        'scores as the trained model does; 0: none.',
+        at_least(0, '0 (no self-test) or more'),
+        affects='output',
+    )
+    final_tensor_name: str = setting(
+        'final_result',
+        'The name of the output classification layer in the retrained graph.',
+        Check(
+            'a TensorFlow op name: letters, digits and . _ - /, without a colon',
+            lambda name: re.fullmatch(r'[A-Za-z0-9.][A-Za-z0-9_.\-/]*', name) is not None,
+        ),
+        affects='output',
+    )
+    intermediate_store_frequency: int = setting(
+        0,
+        'Store an intermediate graph every so many steps; 0: never.',
+        at_least(0, '0 (never) or more'),
+        affects='output',
+    )
+    intermediate_output_graphs_dir: str = setting(
+        '/tmp/intermediate_graph/',
+        'Where to save the intermediate graphs.',
+        affects='output',
+        path='path',
+    )
+
+    def check(self) -> None:
+        if not self.tflite_output:
+            require_defaults(self, ['tflite_quantization'], 'tflite_output')
+        if self.intermediate_store_frequency:
+            directory = self.intermediate_output_graphs_dir
+            require(self, 'intermediate_output_graphs_dir', 'a path', bool(directory))

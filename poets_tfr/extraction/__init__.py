@@ -1,0 +1,1 @@
+"""Features: what the cache lacks is computed from records (extract); live ones (live)."""

@@ -1,0 +1,343 @@
+"""A listing -> records_dir: only what is missing is made, and all of it appears at once.
+
+New shards are made whole in a hidden folder inside records_dir. When all of them stand, the old
+manifest goes, they take their places, and the new manifest is written last. So a conversion that is
+killed or that fails changes nothing that a reader sees, and the next one finds its finished shards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
+
+from poets_tfr import files, progress
+from poets_tfr.errors import InputError
+from poets_tfr.records import codecs, duplicates
+from poets_tfr.records.duplicates import Duplicate, Member
+from poets_tfr.records.image_dir import Listing, Picture
+from poets_tfr.records.manifest import (
+    DALI_SUFFIX,
+    DUPLICATES,
+    INDEX_SUFFIX,
+    MANIFEST,
+    SKIPPED,
+    IndexEntry,
+    Manifest,
+    Shard,
+    ShardIndex,
+    Split,
+    dali_index,
+    duplicates_tsv,
+    settings_of,
+    skipped_tsv,
+    table,
+    tfds_metadata,
+)
+from poets_tfr.records.settings import SPLITS, ConversionConfig
+from poets_tfr.records.shards import (
+    MakeShards,
+    ShardJob,
+    ShardPlan,
+    left_out,
+    make_shards,
+    plan_shards,
+)
+
+log = logging.getLogger('poets_tfr')
+
+_SEEN = '.seen.json'
+_SKIPPED_SHOWN = 5
+
+
+def convert(
+    config: ConversionConfig, listing: Listing, make_missing: MakeShards | None = None
+) -> Manifest:
+    """Makes `config.records_dir` hold exactly the pictures of `listing`; does only what is missing.
+
+    Args:
+      make_missing: makes the missing shards in place of this process, on other machines say.
+
+    Raises:
+      InputError: another process writes there; a bad picture with `on_bad_image='fail'`; a copy of
+        another picture with `on_duplicate='fail'`; more bad pictures than `max_bad_fraction`; a
+        class left without pictures in a split. In all these cases the records that stood before
+        still stand.
+    """
+    log.info('%s', table([label for _, label in listing.classes], listing.counts()))
+    name = f'Converting {len(listing.pictures)} pictures to {config.records_dir}'
+    with files.only_writer(config.records_dir), progress.stage(name):
+        files.remove_stale_parts(config.records_dir, sole_writer=True)
+        manifest = _Conversion(config, listing, make_missing or _make_shards_with_bar).run()
+    outcomes = ', '.join(f'{count} {what}' for what, count in sorted(manifest.outcomes.items()))
+    log.info('Found %d files: %s, %d ignored.', manifest.found, outcomes, manifest.ignored)
+    return manifest
+
+
+class _Conversion:
+    def __init__(self, config: ConversionConfig, listing: Listing, make_missing: MakeShards):
+        self._config, self._listing = config, listing
+        self._make_missing = make_missing
+        self._job = ShardJob(config, listing.classes)
+        self._staging = self._job.staging
+        self._staged: set[str] = set()
+        self._bad = 0
+
+    def run(self) -> Manifest:
+        with _SeenFiles(self._config) as seen:
+            self._listing = duplicates.settle(self._config, self._listing, seen.sha256_of)
+            plans = plan_shards(self._config, self._listing)
+            standing = {plan.name: index for plan in plans if (index := self._standing(plan, seen))}
+            for entry in _skipped(standing):
+                self._count(entry)
+            missing = [plan for plan in plans if plan.name not in standing]
+            if standing and missing:
+                log.info('Records: %d of %d shards stand.', len(standing), len(plans))
+            written = self._write(missing, seen) if missing else {}
+        made = standing | written
+        indexes = {plan.name: made[plan.name] for plan in plans}
+        copies = _duplicates(plans, indexes)
+        manifest = _manifest(self._config, self._listing, plans, indexes, len(copies))
+        _check_no_split_lost(manifest, self._listing)
+        self._publish(manifest, indexes, copies)
+        duplicates.report(copies, manifest.labels, files.join(self._config.records_dir, DUPLICATES))
+        self._warn_of_bad(indexes)
+        return manifest
+
+    def _warn_of_bad(self, indexes: dict[str, ShardIndex]) -> None:
+        bad = [entry for entry in _skipped(indexes) if entry.outcome == 'skipped']
+        for entry in bad[:_SKIPPED_SHOWN]:
+            log.warning('Skipped %s: %s', progress.printable(entry.path), entry.reason)
+        if bad:
+            path = files.join(self._config.records_dir, SKIPPED)
+            log.warning('Pictures skipped: %d; all are listed in %s.', len(bad), path)
+
+    def _standing(self, plan: ShardPlan, seen: _SeenFiles) -> ShardIndex | None:
+        """The index of a finished shard that still holds just the plan's pictures, or None."""
+        for directory in self._config.records_dir, self._staging:
+            path = files.join(directory, plan.name)
+            try:
+                index = ShardIndex.load(path + INDEX_SUFFIX)
+            except (OSError, InputError):
+                continue
+            if (
+                index.contract == self._job.contract
+                and files.size(path) == index.bytes
+                and [(e.path, e.label) for e in index.entries]
+                == [(p.path, p.label) for p in plan.pictures]
+                and all(map(seen.is_unchanged, plan.pictures, index.entries))
+                and not any(codecs.is_outdated(entry.reason) for entry in index.entries)
+            ):
+                if directory == self._staging:
+                    self._staged.add(plan.name)
+                return index
+        return None
+
+    def _write(self, plans: list[ShardPlan], seen: _SeenFiles) -> dict[str, ShardIndex]:
+        """Makes the missing shards."""
+        files.make_dirs(self._staging)
+        files.remove_stale_parts(self._staging, sole_writer=True)
+        written = {}
+        with contextlib.closing(self._make_missing(self._job, plans, self._count)) as finished:
+            for plan, index in zip(plans, finished, strict=True):
+                for picture, entry in zip(plan.pictures, index.entries, strict=True):
+                    if not picture.is_left_out:
+                        seen.remember(picture, entry.source_sha256)
+                written[plan.name] = index
+        self._staged |= written.keys()
+        return written
+
+    def _count(self, entry: IndexEntry) -> None:
+        if entry.outcome != 'skipped':
+            return
+        path = progress.printable(entry.path)
+        if self._config.on_bad_image == 'fail':
+            raise InputError(
+                f'--on_bad_image=fail: {path}: {entry.reason}. Mend or remove it, or skip such '
+                'pictures with --on_bad_image=skip.'
+            )
+        self._bad += 1
+        total = len(self._listing.pictures)
+        if self._bad > self._config.max_bad_fraction * total:
+            raise InputError(
+                f'--max_bad_fraction={self._config.max_bad_fraction}: {self._bad} or more of '
+                f'{total} pictures cannot be used; one is {path}: {entry.reason}. Nothing was '
+                'replaced. Mend or remove them, or raise the fraction.'
+            )
+
+    def _publish(
+        self, manifest: Manifest, indexes: dict[str, ShardIndex], copies: list[Duplicate]
+    ) -> None:
+        """Puts everything in its place, the manifest last; a records_dir that is right stays."""
+        records_dir = self._config.records_dir
+        contents = {
+            SKIPPED: skipped_tsv(_skipped(indexes)),
+            DUPLICATES: duplicates_tsv(copies),
+            **tfds_metadata(manifest),
+            MANIFEST: files.json_bytes(manifest.to_json()),
+        }
+        if self._config.write_index:
+            contents = {i.shard + DALI_SUFFIX: dali_index(i) for i in indexes.values()} | contents
+        if not files.exists(self._staging) and all(
+            _holds(files.join(records_dir, name), content) for name, content in contents.items()
+        ):
+            log.info('Records: %s stands.', records_dir)
+            return
+        files.remove(files.join(records_dir, MANIFEST))
+        for name in sorted(self._staged):
+            for suffix in INDEX_SUFFIX, DALI_SUFFIX:
+                files.remove(files.join(records_dir, name + suffix))
+            for moved in name, name + INDEX_SUFFIX:
+                files.move(files.join(self._staging, moved), files.join(records_dir, moved))
+        self._remove_old_shards(indexes)
+        for name in files.list_names(self._staging):
+            files.remove(files.join(self._staging, name))
+        files.remove_empty_dir(self._staging)
+        for name, content in contents.items():
+            files.write_bytes(files.join(records_dir, name), content)
+
+    def _remove_old_shards(self, indexes: dict[str, ShardIndex]) -> None:
+        """Removes shards that this data set no longer has. Their index says that they are ours."""
+        records_dir = self._config.records_dir
+        for name in files.list_names(records_dir):
+            shard = name.removesuffix(INDEX_SUFFIX)
+            if shard != name and shard.startswith(f'{self._config.name}-') and shard not in indexes:
+                for suffix in (
+                    '',
+                    DALI_SUFFIX,
+                    INDEX_SUFFIX,
+                ):  # the index last: it says whose they are
+                    files.remove(files.join(records_dir, shard + suffix))
+
+
+def _make_shards_with_bar(
+    job: ShardJob, plans: Sequence[ShardPlan], count: Callable[[IndexEntry], None]
+) -> Generator[ShardIndex, None, None]:
+    with progress.bar(sum(len(plan.pictures) for plan in plans), 'pictures', 'Converting') as bar:
+
+        def update(entry: IndexEntry) -> None:
+            bar.update()
+            count(entry)
+
+        yield from make_shards(job, plans, update)
+
+
+class _SeenFiles:
+    """Remembers the digest of each source file by path, size and time, so that it need not be read.
+
+    A hidden file in records_dir, of use on this machine only; what differs is read and digested.
+    """
+
+    def __init__(self, config: ConversionConfig):
+        self._image_dir = config.image_dir
+        self._path = files.join(config.records_dir, _SEEN)
+        self._old: dict[str, list[Any]] = {}
+        self._new: dict[str, list[Any]] = {}
+
+    def __enter__(self) -> _SeenFiles:
+        with contextlib.suppress(OSError, InputError, KeyError, TypeError):
+            remembered = files.read_json(self._path)
+            if remembered['image_dir'] == files.absolute(self._image_dir):
+                self._old = remembered['files']
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        content = {'image_dir': files.absolute(self._image_dir), 'files': self._new}
+        if self._new != self._old:
+            files.write_bytes(self._path, json.dumps(content).encode('ascii'))
+
+    def remember(self, picture: Picture, sha256: str) -> None:
+        self._new[picture.path] = [picture.size, picture.mtime_ns, sha256]
+
+    def is_unchanged(self, picture: Picture, entry: IndexEntry) -> bool:
+        if picture.is_left_out:
+            return entry == left_out(picture)
+        return entry.outcome != 'dropped' and self.sha256_of(picture) == entry.source_sha256
+
+    def sha256_of(self, picture: Picture) -> str:
+        """Hex digest of the file; '' where it cannot be read."""
+        remembered = self._new.get(picture.path) or self._old.get(picture.path)
+        size, mtime_ns, sha256 = remembered or (0, 0, '')
+        stats_agree = (size, mtime_ns) == (picture.size, picture.mtime_ns)
+        if not (stats_agree and mtime_ns and sha256):
+            try:
+                sha256 = files.sha256_of(files.join(self._image_dir, picture.path))
+            except OSError:
+                sha256 = ''
+        self.remember(picture, sha256)
+        return sha256
+
+
+def _holds(path: str, content: bytes) -> bool:
+    try:
+        return files.read_bytes(path) == content
+    except OSError:
+        return False
+
+
+def _skipped(indexes: Mapping[str, ShardIndex]) -> list[IndexEntry]:
+    return [entry for index in indexes.values() for entry in index.entries if not entry.is_record]
+
+
+def _duplicates(plans: list[ShardPlan], indexes: dict[str, ShardIndex]) -> list[Duplicate]:
+    return duplicates.find(
+        Member(entry.path, entry.label, plan.split, entry.source_sha256)
+        for plan in plans
+        for entry in indexes[plan.name].entries
+        if entry.is_record
+    )
+
+
+def _manifest(
+    config: ConversionConfig,
+    listing: Listing,
+    plans: list[ShardPlan],
+    indexes: dict[str, ShardIndex],
+    copies: int,
+) -> Manifest:
+    splits = {}
+    for split in SPLITS:
+        of_split = [indexes[plan.name] for plan in plans if plan.split == split]
+        entries = [entry for index in of_split for entry in index.entries if entry.is_record]
+        per_class = Counter(entry.label for entry in entries)
+        splits[split] = Split(
+            pictures=len(entries),
+            pictures_per_class=tuple(per_class[i] for i in range(len(listing.classes))),
+            shards=tuple(
+                Shard(i.shard, i.records, i.bytes, i.sha256, i.file_sha256) for i in of_split
+            ),
+        )
+    everything = [entry for index in indexes.values() for entry in index.entries]
+    skipped = _skipped(indexes)
+    return Manifest(
+        dataset_name=config.name,
+        classes=listing.classes,
+        splits=splits,
+        settings=settings_of(config),
+        found=len(everything) + listing.ignored,
+        ignored=listing.ignored,
+        skipped=len(skipped),
+        skip_reasons=dict(Counter(_without_path(entry) for entry in skipped)),
+        outcomes=dict(Counter(entry.outcome for entry in everything)),
+        duplicates=copies,
+    )
+
+
+def _without_path(entry: IndexEntry) -> str:
+    return 'has the content of another picture' if entry.outcome == 'dropped' else entry.reason
+
+
+def _check_no_split_lost(manifest: Manifest, listing: Listing) -> None:
+    """A class whose every picture of a split is left out would break training hours later."""
+    for split, listed in listing.counts().items():
+        stored = manifest.splits[split].pictures_per_class
+        for (folder, _), before, after in zip(listing.classes, listed, stored, strict=True):
+            if before and not after:
+                raise InputError(
+                    f'--image_dir: all {before} pictures of the class {folder!r} for {split} are '
+                    'bad (run with --on_bad_image=fail to see the first) or dropped as copies. '
+                    'Nothing was replaced. Remove or mend them and run again.'
+                )

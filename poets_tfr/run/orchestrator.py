@@ -1,0 +1,133 @@
+"""The orchestrator: every stage in order, each skipped when its result is there."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+from poets_tfr import distribution, export_check
+from poets_tfr.backbones import frozen
+from poets_tfr.distribution import Cluster, Task
+from poets_tfr.progress import timed
+from poets_tfr.records import conversion
+from poets_tfr.records import manifest as manifests
+from poets_tfr.records.image_dir import Listing
+from poets_tfr.records.reading import Records
+from poets_tfr.records.settings import ConversionConfig
+from poets_tfr.reporting.about import versions
+from poets_tfr.reporting.summaries import Summaries
+from poets_tfr.run import checks, evidence, exporting, flagfile, folders, summary, training
+from poets_tfr.run.evidence import Evidence
+from poets_tfr.run.result import Run
+from poets_tfr.run.settings import RunConfig
+from poets_tfr.run.work import Work
+from poets_tfr.training import head_checkpoints
+
+log = logging.getLogger('poets_tfr')
+
+# What TensorBoard's table of runs always shows; of the other settings those that were changed.
+_ALWAYS_SHOWN = 'architecture', 'how_many_training_steps', 'learning_rate'
+
+
+def train(config: RunConfig) -> Run | None:
+    """Makes a classifier of a folder of images, or of records made before.
+
+    Returns:
+      What came of it; None in all workers but the chief.
+
+    Raises:
+      InputError: something the user can mend; all that can be known early is said early.
+    """
+    task = distribution.task_of(config.distribution.distribution)
+    if not task.is_chief or not config.folder.run_dir:
+        return _train(config, task)
+    with folders.taken(config.folder.run_dir, config.checkpoint.resume) as folder:
+        log.info('Run: %s', folder)
+        run = _train(config.in_folder(folder), task)
+        folders.succeeded(folder)
+    return run
+
+
+def _train(config: RunConfig, task: Task) -> Run | None:
+    listing = checks.check_inputs(config, task.is_chief)
+    if task.is_chief:
+        flagfile.save(config)
+    cluster = distribution.start(config.distribution.distribution)
+    cluster.check_shared(config.conversion.records_dir, 'records_dir')
+    cluster.check_shared(config.extraction.bottleneck_dir, 'bottleneck_dir')
+    timings: dict[str, float] = {}
+    with timed(timings, 'conversion'):
+        records = _records(config.conversion, listing, cluster)
+    checks.check_validation(config, records)
+    work = Work(config, records, cluster)
+    with timed(timings, 'backbone'):
+        backbone = frozen.load(config.backbone)
+        graph = exporting.trial_export(work, backbone)
+        tuning = training.fine_tuning_of(work)
+    if not cluster.is_chief:
+        training.assist(work, backbone, tuning)
+        cluster.wait_for_all('worker 0, which trains the head and exports it')
+        return None
+    checkpoint_settings = training.checkpoint_settings(work, backbone)
+    head_checkpoints.check(checkpoint_settings, config.checkpoint)
+    start = training.start_of(work, backbone)
+    with contextlib.ExitStack() as stack:
+        summaries = stack.enter_context(
+            Summaries(config.reporting.summaries_dir, config.checkpoint.resume)
+        )
+        summaries.describe(
+            config.values, _hyperparameters(config), records.manifest, versions(), graph.graph_def
+        )
+        with timed(timings, 'features'):
+            splits = work.features(backbone, summaries.input_rate)
+        self_test = stack.enter_context(export_check.started(config.export.self_test_pictures))
+        with timed(timings, 'training'):
+            head = training.train_head(work, splits, backbone, graph, summaries, start)
+        trained = training.head_alone(work, backbone, head, splits)
+        if tuning:
+            with timed(timings, 'fine_tuning'):
+                trained = training.better_by_fine_tuning(work, tuning, trained, summaries)
+            graph = exporting.trial_export(work, trained.backbone)
+        predictions = evidence.predictions_of(config, records.labels, trained.splits, trained.head)
+        with timed(timings, 'export'):
+            exports = exporting.export(work, graph, trained)
+        verdicts = export_check.begun(
+            self_test, exports, trained.splits, trained.head, records, config.conversion.image_dir
+        )
+        run = Evidence(
+            config, records, trained.backbone, trained.splits, predictions, summaries.evaluations
+        )
+        with timed(timings, 'reporting'):
+            figures = evidence.show(run, summaries)
+        with timed(timings, 'self-test'):
+            verdict = verdicts()
+    evidence.save_report(run, figures, timings, verdict)
+    cluster.wait_for_all('the other workers')
+    if verdict:
+        export_check.check(verdict)
+    result = Run.open(config.reporting.summaries_dir)
+    summary.log_summary(result, config)
+    return result
+
+
+def _records(config: ConversionConfig, listing: Listing | None, cluster: Cluster) -> Records:
+    """The chief converts; the others wait for its manifest."""
+    if listing:
+        conversion.convert(config, listing)
+    cluster.wait_for_all('worker 0, which converts the pictures')
+    records = Records.open(config.records_dir)
+    if not listing:
+        splits = records.manifest.splits
+        counts = {name: split.pictures_per_class for name, split in splits.items()}
+        log.info('%s', manifests.table(records.labels, counts))
+    return records
+
+
+def _hyperparameters(config: RunConfig) -> dict[str, object]:
+    """What may change the result: of the settings those that are not at their defaults."""
+    default = RunConfig().values
+    return {
+        name: value
+        for name, value in config.chosen('records', 'result').items()
+        if value != default[name] or name in _ALWAYS_SHOWN
+    }

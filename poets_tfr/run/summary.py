@@ -1,0 +1,120 @@
+"""The last lines of a run: how good it is, how far that is to be trusted, and what to do next."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from poets_tfr.progress import printable
+from poets_tfr.reporting.metrics import Metrics
+from poets_tfr.run.result import Run
+from poets_tfr.run.settings import RunConfig
+
+log = logging.getLogger('poets_tfr')
+
+_WEAKEST = 3  # classes
+_FEW_TEST_IMAGES = 30
+_WIDE = 0.2  # a range of 20 points says little
+
+
+def log_summary(run: Run, config: RunConfig) -> None:
+    """At most 12 lines; what must not be missed is a warning."""
+    for split, name in ('test', 'Test'), ('validation', 'Validation'):
+        if split in run.metrics and run.metrics[split].interval:
+            log.info('%s', _accuracy_line(name, run.metrics[split]))
+    if 'test' in run.metrics:
+        if weak := _weakest(run.metrics['test'], run):
+            log.info('Weakest classes: %s', weak)
+        _warn_of_few(run.metrics['test'])
+    if left_out := _left_out(run.left_out):
+        log.warning('%s', left_out)
+    log.info('Next:')
+    for command, what in _next_commands(run, config):
+        log.info('  %s   %s', command, what)
+
+
+def _accuracy_line(name: str, figures: Metrics) -> str:
+    low, high = figures.interval or (0.0, 1.0)
+    return (
+        f'{name}: {figures.accuracy:.1%} of {figures.pictures:,} images are classified correctly '
+        f'(95 % range {low:.1%} to {high:.1%}; always guessing the commonest class: '
+        f'{figures.baseline:.1%}).'
+    )
+
+
+def _weakest(figures: Metrics, run: Run) -> str:
+    """The classes with the lowest recall, where any image of theirs is classified wrongly."""
+    recall = np.where(np.isnan(figures.recall), 1.0, figures.recall)
+    order = np.argsort(recall, kind='stable')[:_WEAKEST]
+    return ', '.join(
+        f'{printable(run.labels[i])} ({recall[i]:.0%} of {figures.support[i]})'
+        for i in order
+        if recall[i] < 1
+    )
+
+
+def _warn_of_few(figures: Metrics) -> None:
+    low, high = figures.interval or (0.0, 1.0)
+    if figures.pictures < _FEW_TEST_IMAGES or high - low > _WIDE:
+        log.warning(
+            'WARNING: %d test images are too few to say how good the classifier is: anything from '
+            '%.0f%% to %.0f%% is likely. Add images, or raise --testing_percentage.',
+            figures.pictures, low * 100, high * 100,
+        )  # fmt: skip
+
+
+def _left_out(left_out: Mapping[str, Any]) -> str:
+    if not left_out.get('skipped'):
+        return ''
+    reasons = sorted(left_out['skip_reasons'].items(), key=lambda item: (-item[1], item[0]))
+    shown = '; '.join(f'{count} {printable(reason)}' for reason, count in reasons[:3])
+    images = left_out['found'] - left_out['ignored']
+    more = ' ...' if len(reasons) > 3 else ''
+    return f'{left_out["skipped"]} of {images} images were left out: {shown}{more}'
+
+
+def _next_commands(run: Run, config: RunConfig) -> list[tuple[str, str]]:
+    """Commands that can be typed as they stand, where the run was started, and what they do."""
+    folder = config.folder.run_dir or ''
+    if 'MAKELEVEL' in os.environ:
+        said = f'RUN={shlex.quote(folder)}' if folder else ''
+        graph = '' if folder else f' FLAGS="--graph={run.exports["output_graph"]}"'
+        return [
+            (f'make label PICTURE=my.jpg {said}'.rstrip() + graph, 'label an image'),
+            (f'make serve {said}'.rstrip() + graph, 'label images on a page in the browser'),
+            (_show(run.report), 'see the report'),
+        ]
+    label, serve = _tool('label_image', 'poets-label'), _tool('serve', 'poets-serve')
+    graph = f'--graph={shlex.quote(_short(folder or run.exports["output_graph"]))}'
+    return [
+        (f'{label} {graph} my.jpg', 'label an image'),
+        (f'{serve} {graph}', 'label images on a page in the browser'),
+        (_show(run.report), 'see the report'),
+    ]
+
+
+def _tool(script: str, command: str) -> str:
+    """How this installation calls a tool: its command, or the script in this checkout."""
+    beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), f'{script}.py')
+    if os.path.isfile(beside):
+        return f'{_short(sys.executable)} {shlex.quote(_short(beside))}'
+    installed = os.path.join(os.path.dirname(sys.executable), command)
+    return command if shutil.which(command) else _short(installed)
+
+
+def _show(report: str) -> str:
+    opener = 'open' if sys.platform == 'darwin' else 'xdg-open'
+    return f'{opener} {shlex.quote(_short(report))}'
+
+
+def _short(path: str) -> str:
+    """From the current folder, where that is shorter."""
+    relative = os.path.relpath(path)
+    return relative if len(relative) < len(os.path.abspath(path)) else path

@@ -1,0 +1,66 @@
+"""What a trained head says of the pictures of a split: the one source of every final figure."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from poets_tfr.extraction.extract import SplitFeatures
+from poets_tfr.training import head as heads
+from poets_tfr.training.head import Head
+from poets_tfr.training.sampling import TEST_STREAM, Sampler
+from poets_tfr.training.settings import HeadConfig
+
+_ROWS_AT_ONCE = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Scores beside the truth, one row for each picture (or draw).
+
+    paths: of the pictures, relative to image_dir.
+    labels: int32 [n], 0-based: the true ones.
+    scores: float32 [n, classes], softmax: each row sums to 1.
+    """
+
+    paths: tuple[str, ...]
+    labels: np.ndarray
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """int32 [n]: the label with the highest score; of equal ones the first."""
+        return self.scores.argmax(axis=1).astype(np.int32)
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction, of 1, that is labelled rightly; NaN where there is nothing."""
+        return float(np.mean(self.predicted == self.labels)) if len(self) else float('nan')
+
+
+def predict(
+    head: Head, split: SplitFeatures, batch_size: int = -1, config: HeadConfig | None = None
+) -> Predictions:
+    """The head's scores for every picture of a split, in its order.
+
+    With a `batch_size` above 0: for as many draws from it instead, by `config`'s sampling and seed.
+    """
+    import tensorflow as tf
+
+    config = config or HeadConfig()
+    classes = int(head.biases.shape[0])
+    sampler = Sampler.of(
+        split.labels, classes, batch_size, config.sampling, config.seed, TEST_STREAM
+    )
+    rows = sampler.draw(0).numpy()
+    scores = np.empty((len(rows), classes), np.float32)
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        chosen = slice(first, first + _ROWS_AT_ONCE)
+        logits = heads.logits(head, split.features[rows[chosen]])
+        scores[chosen] = tf.nn.softmax(logits).numpy()
+    paths = tuple(split.paths[row] for row in rows.tolist())
+    return Predictions(paths, split.labels[rows], scores)
