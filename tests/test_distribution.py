@@ -135,14 +135,14 @@ import numpy as np, tensorflow as tf
 cpu, = tf.config.list_physical_devices('CPU')
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from poets_tfr import distribution
-from poets_tfr.extraction import extract
 from poets_tfr.backbones import frozen
 from poets_tfr.backbones.settings import BackboneConfig
-from poets_tfr.records.manifest import load_manifest
+from poets_tfr.extraction.extract import Extraction
+from poets_tfr.extraction.settings import ExtractionConfig
+from poets_tfr.records.reading import Records
 
 records, cache, models, architecture, xla = sys.argv[1:]
-config = BackboneConfig(
-    architecture=architecture, model_dir=models, feature_batch_size=5, xla=xla)
+config = BackboneConfig(architecture=architecture, model_dir=models)
 cluster = distribution.start('mirrored')
 assert cluster.replicas == 2
 devices = set()
@@ -153,9 +153,11 @@ def where(x):
 np.testing.assert_array_equal(
     cluster.on_every_replica(where, 3)(tf.range(6)), [0, 2, 4, 6, 8, 10])
 assert len(devices) == 2, devices
-backbone, manifest = frozen.load(config), load_manifest(records)
-mirrored = extract.extract(records, manifest, backbone, cache + '/mirrored', config, cluster)
-one = extract.extract(records, manifest, backbone, cache + '/one', config)
+backbone, records = frozen.load(config), Records.open(records)
+def extracted(name, *cluster):
+    config = ExtractionConfig(bottleneck_dir=f'{cache}/{name}', feature_batch_size=5)
+    return Extraction(records, backbone, config, xla, *cluster).features()
+mirrored, one = extracted('mirrored', cluster), extracted('one')
 assert sum(map(len, one.values())) % 10, "the last batch is padded"
 for split, values in one.items():
     np.testing.assert_array_equal(mirrored[split].features, values.features)

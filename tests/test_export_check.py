@@ -18,8 +18,7 @@ from poets_tfr.export import frozen_graph
 from poets_tfr.export.writing import Export
 from poets_tfr.export_check import Pictures
 from poets_tfr.label.labeller import Labeller
-from poets_tfr.records.manifest import load_indexes, load_manifest
-from poets_tfr.records.reading import read_pictures
+from poets_tfr.records.reading import Records
 from poets_tfr.training.predictions import Predictions
 
 WEIGHTS = 'final_training_ops/weights/final_weights'
@@ -28,14 +27,10 @@ WEIGHTS = 'final_training_ops/weights/final_weights'
 @pytest.fixture(scope='module')
 def pictures(trained: tuple[Places, Ended]) -> Pictures:
     """All test pictures, and what the frozen graph says of them."""
-    records = str(trained[0].records)
-    manifest = load_manifest(records)
-    entries = [e for index in load_indexes(records, manifest, 'test') for e in index.entries]
-    paths = tuple(entry.path for entry in entries)
-    stored = read_pictures(records, manifest, 'test', paths)
-    scores = Labeller(str(trained[0].graph)).scores_of_stored([stored[path] for path in paths])
-    labels = np.array([entry.label for entry in entries], np.int32)
-    return Pictures('test', Predictions(paths, labels, scores))
+    records = Records.open(str(trained[0].records))['test']
+    stored = records.read_each(range(len(records)))
+    scores = Labeller(str(trained[0].graph)).scores_of_stored(stored)
+    return Pictures('test', Predictions(tuple(records.paths), records.labels, scores))
 
 
 def run(

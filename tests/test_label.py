@@ -16,8 +16,7 @@ from PIL import Image
 from poets_tfr.errors import InputError
 from poets_tfr.label.labeller import Labeller
 from poets_tfr.records.codecs import BadPictureError
-from poets_tfr.records.manifest import load_indexes, load_manifest
-from poets_tfr.records.reading import read_pictures
+from poets_tfr.records.reading import Records
 
 
 @pytest.fixture(scope='module')
@@ -123,10 +122,8 @@ def test_a_picture_is_scaled_down_as_the_training_s_were(
         f'--saved_model_dir={tmp_path / "saved_model"}',
     )  # fmt: skip
     assert ended.status == 0, ended.err
-    manifest = load_manifest(str(places.records))
-    (index, *_) = load_indexes(str(places.records), manifest, 'train')
-    path = index.entries[0].path
-    stored = read_pictures(str(places.records), manifest, 'train', [path])[path]
+    train = Records.open(str(places.records))['train']
+    path, stored = train.paths[0], train.read(0)
     source = (colours_dir / path).read_bytes()
     for export in places.graph, tmp_path / 'saved_model':
         labeller = Labeller(str(export), str(places.labels))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import array
 import contextlib
 import functools
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
@@ -31,6 +32,8 @@ from poets_tfr.records.manifest import (
     load_indexes,
     load_manifest,
 )
+
+log = logging.getLogger('poets_tfr')
 
 DIGEST = np.dtype('S32')  # numpy pads and compares with zeros: equal stays equal
 _FRAME = slice(12, -4)  # of a record's frame: what stands between the checksums
@@ -76,6 +79,11 @@ class Records:
 
     def check_indexes(self) -> None:
         """Reads every index. Raises InputError, naming it, when one is missing or damaged."""
+        if not self.manifest.has_digests:
+            log.info(
+                'Records of version 0.1, without digests of their indexes: taken as they are. The '
+                'next conversion adds them.'
+            )
         for split in self.manifest.splits:
             self[split]
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from poets_tfr.errors import InputError
-from poets_tfr.extraction import cache
-from poets_tfr.extraction.cache import DIGEST, FeatureCache
+from poets_tfr.extraction import cache as feature_cache
+from poets_tfr.extraction.cache import FeatureCache
 from poets_tfr.extraction.extract import SplitFeatures
+from poets_tfr.records.reading import DIGEST
 from poets_tfr.training import loop
 from poets_tfr.training.predictions import predict
 from poets_tfr.training.settings import HeadConfig

@@ -23,12 +23,14 @@ from poets_tfr.backbones.forward import compile_forward
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.backbones.settings import BackboneConfig
 from poets_tfr.errors import InputError
-from poets_tfr.extraction import extract
-from poets_tfr.extraction.extract import SplitFeatures
+from poets_tfr.extraction import extract as extraction
+from poets_tfr.extraction.extract import Extraction, SplitFeatures
+from poets_tfr.extraction.settings import ExtractionConfig
 from poets_tfr.pictures import preprocess
 from poets_tfr.records import conversion
 from poets_tfr.records.image_dir import list_image_dir
-from poets_tfr.records.manifest import Manifest, load_manifest
+from poets_tfr.records.manifest import Manifest
+from poets_tfr.records.reading import Records
 from poets_tfr.records.settings import ConversionConfig
 
 WIDTH = 1001
@@ -48,9 +50,7 @@ def records(tmp_path_factory: pytest.TempPathFactory, pictures_dir: Path) -> Pat
 
 @pytest.fixture(scope='module')
 def config(model_dir: Path) -> BackboneConfig:
-    return BackboneConfig(
-        architecture=graphs.MOBILENET, model_dir=str(model_dir), feature_batch_size=BATCH
-    )
+    return BackboneConfig(architecture=graphs.MOBILENET, model_dir=str(model_dir))
 
 
 @pytest.fixture(scope='module')
@@ -62,16 +62,18 @@ Extract = Callable[[Path, Path], dict[str, SplitFeatures]]
 
 
 @pytest.fixture
-def extract(
-    backbone: Backbone, config: BackboneConfig, caplog: pytest.LogCaptureFixture
-) -> Extract:
+def extract(backbone: Backbone, caplog: pytest.LogCaptureFixture) -> Extract:
     def run(records: Path, cache: Path) -> dict[str, SplitFeatures]:
         caplog.clear()
-        manifest = load_manifest(str(records))
-        return extract.extract(str(records), manifest, backbone, str(cache), config)
+        return extracted(records, backbone, cache)
 
     caplog.set_level('INFO')
     return run
+
+
+def extracted(records: Path, backbone: Backbone, cache: Path) -> dict[str, SplitFeatures]:
+    config = ExtractionConfig(bottleneck_dir=str(cache), feature_batch_size=BATCH)
+    return Extraction(Records.open(str(records)), backbone, config).features()
 
 
 def convert(image_dir: Path, records_dir: Path) -> Path:
@@ -261,7 +263,7 @@ def test_a_damaged_file_is_named_and_made_anew(
     damage: Callable[[Path], Path | None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(features, '_BATCHES_PER_FILE', 2)
+    monkeypatch.setattr(extraction, '_BATCHES_PER_FILE', 2)
     first = extract(records, tmp_path)
     whole = cache_files(tmp_path)
     assert len(whole) == 4  # 30 pictures, 8 in each
@@ -302,8 +304,7 @@ def test_backbones_do_not_share_files(
         architecture=f'{graphs.MOBILENET}_quantized', model_dir=str(model_dir)
     )
     caplog.clear()
-    other = frozen.load(quantized)
-    extract.extract(str(records), load_manifest(str(records)), other, str(tmp_path), quantized)
+    extracted(records, frozen.load(quantized), tmp_path)
     assert computed(caplog) == 30
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -349,11 +350,11 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bits(
     at_call: int,
     finished: int,
 ) -> None:
-    monkeypatch.setattr(features, '_BATCHES_PER_FILE', 2)
+    monkeypatch.setattr(extraction, '_BATCHES_PER_FILE', 2)
     monkeypatch.setattr(forward, '_BATCHES_AT_ONCE', 1)  # so that the calls come in order
     undisturbed = extract(records, tmp_path / 'undisturbed')
     with monkeypatch.context() as patched:
-        patched.setattr(features, 'compile_forward', Interrupting(at_call, error))
+        patched.setattr(extraction, 'compile_forward', Interrupting(at_call, error))
         with pytest.raises(error):
             extract(records, tmp_path / 'cache')
     resumed = extract(records, tmp_path / 'cache')
@@ -368,7 +369,7 @@ def test_a_slow_network_keeps_its_features_every_few_seconds(
     extract: Extract, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = extract(records, tmp_path / 'whole')
-    monkeypatch.setattr(features, '_SECONDS_PER_FILE', 0)
+    monkeypatch.setattr(extraction, '_SECONDS_PER_FILE', 0)
     assert_same(extract(records, tmp_path / 'cache'), whole)
     assert len(cache_files(tmp_path / 'cache')) == 8  # 30 pictures in batches of 4
 
@@ -378,7 +379,7 @@ def test_the_network_is_traced_once(
 ) -> None:
     """The last batch is padded: another shape would cost another compilation."""
     counting = Interrupting(at_call=-1)
-    monkeypatch.setattr(features, 'compile_forward', counting)
+    monkeypatch.setattr(extraction, 'compile_forward', counting)
     extract(records, tmp_path)
     (function,) = counting.functions
     assert function.experimental_get_tracing_count() == 1
@@ -408,11 +409,8 @@ def test_features_that_are_no_numbers_name_the_picture(
     """Weights that were damaged, or XLA gone wrong: nothing of it gets into the cache."""
     graphs.write_mobilenet(tmp_path, damaged=True)
     broken = BackboneConfig(architecture=graphs.MOBILENET, model_dir=str(tmp_path))
-    manifest = load_manifest(str(records))
     with pytest.raises(InputError, match=r'/\d\d\d\.(jpg|png): its features are not finite'):
-        extract.extract(
-            str(records), manifest, frozen.load(broken), str(tmp_path / 'cache'), broken
-        )
+        extracted(records, frozen.load(broken), tmp_path / 'cache')
     assert not list((tmp_path / 'cache').glob('*/*.npy'))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import re
 import shutil
@@ -20,14 +19,16 @@ from poets_tfr.backbones.forward import compile_forward
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.backbones.settings import BackboneConfig
 from poets_tfr.errors import InputError
-from poets_tfr.extraction import extract, live
-from poets_tfr.extraction.extract import SplitFeatures
+from poets_tfr.extraction import extract as extraction
+from poets_tfr.extraction import live as live_features
+from poets_tfr.extraction.extract import Extraction, SplitFeatures
+from poets_tfr.extraction.settings import ExtractionConfig
 from poets_tfr.pictures import distort, preprocess
 from poets_tfr.pictures.distort import Distortions
 from poets_tfr.pictures.settings import DistortionConfig
 from poets_tfr.records import conversion
 from poets_tfr.records.image_dir import list_image_dir
-from poets_tfr.records.manifest import Manifest, load_manifest
+from poets_tfr.records.reading import Records, seeds_of
 from poets_tfr.records.settings import ConversionConfig
 
 BATCH = 4
@@ -56,15 +57,8 @@ def records(tmp_path_factory: pytest.TempPathFactory, pictures_dir: Path) -> Pat
 
 
 @pytest.fixture(scope='module')
-def manifest(records: Path) -> Manifest:
-    return load_manifest(str(records))
-
-
-@pytest.fixture(scope='module')
 def config(model_dir: Path) -> BackboneConfig:
-    return BackboneConfig(
-        architecture=graphs.MOBILENET, model_dir=str(model_dir), feature_batch_size=BATCH
-    )
+    return BackboneConfig(architecture=graphs.MOBILENET, model_dir=str(model_dir))
 
 
 @pytest.fixture(scope='module')
@@ -82,7 +76,7 @@ class Truth:
     def of(self, path: str, distortions: Distortions, copy: int) -> np.ndarray:
         content = (self._directory / path).read_bytes()
         digest = np.array([hashlib.sha256(content).digest()], 'S32')
-        (seed,) = distort.picture_seeds(digest).tolist()
+        (seed,) = seeds_of(digest).tolist()
         distortion = distort.draw(distortions, self._preprocessing.size, seed, copy)
         picture = distort.apply(distortion, preprocess.decode(content), self._preprocessing)
         return self._forward(picture[None]).numpy()[0]
@@ -96,42 +90,37 @@ def truth(pictures_dir: Path, backbone: Backbone) -> Truth:
 @pytest.fixture
 def job(
     records: Path,
-    manifest: Manifest,
     backbone: Backbone,
-    config: BackboneConfig,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> Job:
     caplog.set_level('INFO')
-    return Job(records, manifest, backbone, config, tmp_path / 'cache', caplog)
+    return Job(records, backbone, tmp_path / 'cache', caplog)
 
 
 class Job:
     def __init__(
         self,
         records: Path,
-        manifest: Manifest,
         backbone: Backbone,
-        config: BackboneConfig,
         cache: Path,
         caplog: pytest.LogCaptureFixture,
     ):
-        self.records, self.manifest, self.backbone = records, manifest, backbone
-        self.config, self.cache, self.caplog = config, cache, caplog
+        self.records, self.backbone, self.cache, self.caplog = records, backbone, cache, caplog
+        self.settings: dict[str, Any] = {'feature_batch_size': BATCH}
+
+    @property
+    def extraction(self) -> Extraction:
+        self.caplog.clear()
+        config = ExtractionConfig(bottleneck_dir=str(self.cache), **self.settings)
+        return Extraction(Records.open(str(self.records)), self.backbone, config)
 
     def copies(self, seed: int = 0, copies: int = 3, **strength: Any) -> SplitFeatures:
-        self.caplog.clear()
         wanted = DistortionConfig(**(strength or STRENGTH), augment_copies=copies)
-        return extract.extract_distorted(
-            str(self.records), self.manifest, self.backbone, str(self.cache), self.config,
-            Distortions(wanted, seed),
-        )  # fmt: skip
+        return self.extraction.of_copies(Distortions(wanted, seed))
 
     def undistorted(self) -> dict[str, SplitFeatures]:
-        self.caplog.clear()
-        return extract.extract(
-            str(self.records), self.manifest, self.backbone, str(self.cache), self.config
-        )
+        return self.extraction.features()
 
     @property
     def computed(self) -> int:
@@ -143,7 +132,7 @@ class Job:
 
 def test_every_copy_has_its_own_features(job: Job, truth: Truth) -> None:
     split = job.copies()
-    pictures = job.manifest.splits['train'].pictures
+    pictures = Records.open(str(job.records)).splits['train']
     assert split.features.shape == (3 * pictures, 1001)
     assert split.features.dtype == np.float32
     folders = sorted(colours.COLOURS)
@@ -206,7 +195,7 @@ def test_undistorted_features_stay_as_they_are(job: Job) -> None:
 def test_the_batch_size_changes_no_feature(job: Job, tmp_path: Path) -> None:
     one = job.copies()
     job.cache = tmp_path / 'other'
-    job.config = BackboneConfig(architecture=graphs.MOBILENET, feature_batch_size=7)
+    job.settings = {'feature_batch_size': 7}
     np.testing.assert_allclose(job.copies().features, one.features, atol=1e-4)
 
 
@@ -228,7 +217,7 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bits(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(features, 'compile_forward', interrupted)
+        patched.setattr(extraction, 'compile_forward', interrupted)
         with pytest.raises(KeyboardInterrupt):
             job.copies()
     resumed = job.copies()
@@ -238,9 +227,9 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bits(
 
 @pytest.mark.parametrize('in_memory', ['on', 'off'])
 def test_they_join_the_undistorted_ones(job: Job, in_memory: Any) -> None:
-    job.config = dataclasses.replace(job.config, features_in_memory=in_memory)
+    job.settings['features_in_memory'] = in_memory
     undistorted, copies = job.undistorted()['train'], job.copies()
-    both = extract.joined(undistorted, copies)
+    both = extraction.joined(undistorted, copies)
     pictures = len(undistorted)
     assert both.features.shape == (4 * pictures, 1001)
     rows = np.array([0, pictures - 1, pictures, 4 * pictures - 1])
@@ -262,9 +251,9 @@ def live(job: Job) -> Iterator[SplitFeatures]:
         yield split
 
 
-def live_split(job: Job) -> Any:
-    undistorted = job.undistorted()['train']
-    return live.live(str(job.records), job.manifest, undistorted, job.backbone, job.config, LIVE)
+def live_split(job: Job, batch_size: int = BATCH) -> Any:
+    undistorted, train = job.undistorted()['train'], Records.open(str(job.records))['train']
+    return live_features.live(train, undistorted, job.backbone, LIVE, batch_size)
 
 
 def rows_of(step: Any) -> Any:
@@ -301,12 +290,7 @@ def test_steps_may_be_taken_in_any_order(live: SplitFeatures) -> None:
 def test_live_features_do_not_depend_on_the_networks_batch(
     live: SplitFeatures, job: Job, batch_size: int
 ) -> None:
-    job.config = BackboneConfig(
-        architecture=graphs.MOBILENET,
-        model_dir=job.config.model_dir,
-        feature_batch_size=batch_size,
-    )
-    with live_split(job) as other:
+    with live_split(job, batch_size) as other:
         for one, another in zip(taken(live, [4, 5]), taken(other, [4, 5]), strict=True):
             np.testing.assert_allclose(one, another, atol=1e-4)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from hashlib import sha256
 from pathlib import Path
 
 import colours
@@ -9,9 +11,9 @@ import conversion
 import pytest
 
 from poets_tfr.errors import InputError
-from poets_tfr.records import codecs, schema
-from poets_tfr.records.manifest import Manifest, load_indexes
-from poets_tfr.records.reading import RecordReader, read_pictures
+from poets_tfr.records import codecs, reading, schema
+from poets_tfr.records.manifest import Manifest
+from poets_tfr.records.reading import Records
 
 Converted = tuple[Path, Path, Manifest]
 
@@ -23,47 +25,97 @@ def converted(tmp_path: Path) -> Converted:
     return pictures, records, conversion.converted(pictures, records, num_shards=3)
 
 
-def paths_of(records: Path, manifest: Manifest, split: str) -> list[str]:
-    indexes = load_indexes(str(records), manifest, split)
-    return [entry.path for index in indexes for entry in index.entries]
+def test_each_row_gives_its_own_picture(converted: Converted) -> None:
+    pictures, records_dir, manifest = converted
+    records = Records.open(str(records_dir))
+    assert records.labels == colours.LABELS
+    seen = []
+    for split, count in records.splits.items():
+        columns = records[split]
+        assert len(columns) == count == manifest.splits[split].pictures
+        for rows, images in columns.batches(batch_size=3):
+            for row, image in zip(rows, images, strict=True):
+                path = columns.paths[row]
+                source = (pictures / path).read_bytes()
+                assert image == codecs.store(source).encoded == columns.read(row)
+                assert bytes.fromhex(sha256(image).hexdigest()) == columns.digests[row].ljust(
+                    32, b'\0'
+                )
+                assert sha256(source).digest() == columns.source_digests[row].ljust(32, b'\0')
+                folder = records.manifest.classes[columns.labels[row]].folder
+                assert path.startswith(f'{folder}/')
+                seen.append(path)
+    assert sorted(seen) == sorted(str(p.relative_to(pictures)) for p in pictures.glob('*/*'))
 
 
-def test_each_path_gives_its_own_picture(converted: Converted) -> None:
-    pictures, records, manifest = converted
-    wanted = paths_of(records, manifest, 'train')[::3]
-    found = read_pictures(str(records), manifest, 'train', wanted)
-    assert len(wanted) > 3
-    assert found == {path: codecs.store((pictures / path).read_bytes()).encoded for path in wanted}
+def test_rows_are_read_in_the_order_asked_for(converted: Converted) -> None:
+    train = Records.open(str(converted[1]))['train']
+    rows = [len(train) - 1, 0, 5, 0]
+    assert train.read_each(rows) == [train.read(row) for row in rows]
+    paths = [train.paths[row] for row in (7, 2)]
+    assert train.rows_of(paths) == [7, 2]
 
 
 def test_a_picture_of_another_split_is_no_find(converted: Converted) -> None:
-    _, records, manifest = converted
-    (path, *_) = paths_of(records, manifest, 'test')
+    records = Records.open(str(converted[1]))
+    path = records['test'].paths[0]
     with pytest.raises(KeyError, match=path):
-        read_pictures(str(records), manifest, 'train', [path])
+        records['train'].rows_of([path])
 
 
 @pytest.mark.parametrize('fault', ['changed', 'cut'])
 def test_a_damaged_record_is_named(converted: Converted, fault: str) -> None:
-    _, records, manifest = converted
-    index = load_indexes(str(records), manifest, 'train')[0]
-    entry, shard = index.entries[-1], records / index.shard
+    records = Records.open(str(converted[1]))
+    train = records['train']
+    row = train.records_per_shard[0] - 1
+    shard = Path(train.shards[0])
     content = bytearray(shard.read_bytes())
-    place = entry.offset + entry.bytes // 2
+    place = int(train.offset[row] + train.size[row] // 2)
     if fault == 'cut':
         del content[place:]
     else:
         content[place] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(InputError, match=f'{index.shard} is damaged'):
-        read_pictures(str(records), manifest, 'train', [entry.path])
-    if len(index.entries) > 1:
-        read_pictures(str(records), manifest, 'train', [index.entries[0].path])
+    with pytest.raises(InputError, match=f'{shard.name} is damaged'):
+        train.read(row)
+    if row:
+        train.read(0)
 
 
 def test_each_row_gives_its_own_record(converted: Converted) -> None:
-    _, records, manifest = converted
-    paths = paths_of(records, manifest, 'train')
-    read = RecordReader.of(str(records), load_indexes(str(records), manifest, 'train'))
-    for row in len(paths) - 1, 0, 5:
-        assert schema.parse_all(read(row))['image/filename'] == paths[row].encode()
+    train = Records.open(str(converted[1]))['train']
+    for row in len(train) - 1, 0, 5:
+        found = schema.parse_all(train.record(row))
+        assert found['image/filename'] == train.paths[row].encode()
+
+
+def test_paths_are_a_sequence_of_any_names() -> None:
+    writer = reading._PathsWriter()
+    names = ['a/b', '花/Gänse.jpg', os.fsdecode(b'bad/\xff'), '']
+    for name in names:
+        writer.append(name)
+    paths = writer.done()
+    assert (list(paths), len(paths), paths[-2], paths[1:3]) == (names, 4, names[2], names[1:3])
+    assert list(paths.take([1, 1, 0])) == [names[1], names[1], names[0]]
+    assert list(paths + paths) == names + names
+    with pytest.raises(IndexError):
+        paths[4]
+
+
+@pytest.mark.parametrize(
+    ('name', 'old', 'new'),
+    [
+        ('*train*.index.jsonl', '"label":1', '"label":2'),
+        ('manifest.json', '"store_max_side": 0', '"store_max_side": 8'),
+    ],
+)
+def test_what_was_changed_by_hand_is_refused(
+    converted: Converted, name: str, old: str, new: str
+) -> None:
+    """Training would believe it without another word."""
+    file = sorted(converted[1].glob(name))[0]
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=f'{file.name} is damaged or was changed'):
+        Records.open(str(converted[1])).check_indexes()

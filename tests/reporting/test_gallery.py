@@ -5,32 +5,23 @@ from __future__ import annotations
 import numpy as np
 from command_line import Ended, Places
 
-from poets_tfr.extraction.extract import SplitFeatures
 from poets_tfr.pictures import preprocess
 from poets_tfr.pictures.distort import Distortions
 from poets_tfr.pictures.preprocess import Preprocessing
 from poets_tfr.pictures.settings import DistortionConfig
-from poets_tfr.records.manifest import load_indexes, load_manifest
-from poets_tfr.records.reading import read_pictures
+from poets_tfr.records.reading import Records
 from poets_tfr.reporting import gallery
 
 MODEL = Preprocessing(128, 127.5, 127.5)
 
 
 def sheet(places: Places, distortions: Distortions | None) -> list[np.ndarray]:
-    records_dir, manifest = str(places.records), load_manifest(str(places.records))
-    indexes = load_indexes(records_dir, manifest, 'train')
-    entries = [entry for index in indexes for entry in index.entries]
-    paths = tuple(entry.path for entry in entries)
-    labels = np.array([entry.label for entry in entries], np.int32)
-    train = SplitFeatures(np.empty((len(paths), 0)), labels, paths)
-    ((label, tiles),) = gallery.seen_by_network(
-        records_dir, manifest, train, MODEL, 1, 4, distortions
-    )
-    assert label == manifest.labels[0]
-    shown = [path for path, number in zip(paths, labels, strict=True) if number == 0][:4]
-    encoded = read_pictures(records_dir, manifest, 'train', shown)
-    undistorted = [preprocess.from_encoded(encoded[path], MODEL).numpy() for path in shown]
+    records = Records.open(str(places.records))
+    train = records['train']
+    ((label, tiles),) = gallery.seen_by_network(records, MODEL, 1, 4, distortions)
+    assert label == records.labels[0]
+    shown = train.read_each(np.flatnonzero(train.labels == 0)[:4])
+    undistorted = [preprocess.from_encoded(encoded, MODEL).numpy() for encoded in shown]
     return [*undistorted, *(tile.pixels for tile in tiles)]
 
 

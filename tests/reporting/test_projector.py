@@ -15,7 +15,8 @@ from PIL import Image
 from tensorboard.plugins import projector as plugin
 
 from poets_tfr.extraction.extract import SplitFeatures
-from poets_tfr.records.manifest import Manifest, load_indexes
+from poets_tfr.records.manifest import Manifest
+from poets_tfr.records.reading import Records
 from poets_tfr.reporting import projector
 
 WIDTH = 5
@@ -32,19 +33,17 @@ def converted(tmp_path: Path) -> Saved:
     manifest = conversion.converted(pictures, records)
     splits, first = {}, 0
     for split in manifest.splits:
-        indexes = load_indexes(str(records), manifest, split)
-        entries = [entry for index in indexes for entry in index.entries]
-        numbers = np.arange(first, first + len(entries), dtype=np.float32)
-        first += len(entries)
-        labels = np.array([entry.label for entry in entries], np.int32)
-        paths = tuple(entry.path for entry in entries)
-        splits[split] = SplitFeatures(np.tile(numbers[:, None], WIDTH), labels, paths)
+        columns = Records.open(str(records))[split]
+        numbers = np.arange(first, first + len(columns), dtype=np.float32)
+        first += len(columns)
+        features = np.tile(numbers[:, None], WIDTH)
+        splits[split] = SplitFeatures(features, columns.labels, columns.paths)
     return tmp_path / 'logs', records, manifest, splits
 
 
 def save(converted: Saved, most: int, seed: int = 0) -> Any:
-    logs, records, manifest, splits = converted
-    projector.save(str(logs), str(records), manifest, splits, most, seed)
+    logs, records, _, splits = converted
+    projector.save(str(logs), Records.open(str(records)), splits, most, seed)
     if not (logs / projector.CONFIG).exists():
         return None
     config = plugin.ProjectorConfig()
