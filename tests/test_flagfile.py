@@ -7,24 +7,23 @@ from pathlib import Path
 
 import graphs
 import pytest
-from absl import flags as absl_flags
 from command_line import Ended, Places, call
 
-from poets_tfr.cli import retrain
-from poets_tfr.run import flagfile
+from poets_tfr.run.settings import RunConfig, is_path
 
-WORDS = {
-    'architecture', 'dataset_name', 'duplicates', 'final_tensor_name', 'profile_steps',
-    'split_prefix', 'fine_tune_from',
+PATHS = {
+    'image_dir', 'records_dir', 'model_dir', 'bottleneck_dir', 'output_graph', 'output_labels',
+    'saved_model_dir', 'summaries_dir', 'intermediate_output_graphs_dir', 'checkpoint_path',
+    'warm_start', 'tflite_output', 'keras_output', 'run_dir',
 }  # fmt: skip
+MAYBE_PATHS = {'tfhub_module', 'weights'}
 
 
-def test_every_text_is_known_as_a_path_or_as_a_word() -> None:
-    """A new flag: if it is a path, its name belongs into flagfile.PATHS, else into WORDS."""
-    values = absl_flags.FlagValues()
-    retrain._define(values)
-    texts = {name for name in values if values[name].flag_type() == 'string'}
-    assert texts - WORDS == flagfile.PATHS | flagfile.MAYBE_PATHS
+def test_paths_are_known_as_such() -> None:
+    """They are written as absolute ones; what may be a path is, where it exists."""
+    for name in RunConfig().values:
+        assert is_path(RunConfig, name, 'nothing of this name') == (name in PATHS), name
+        assert is_path(RunConfig, name, __file__) == (name in PATHS | MAYBE_PATHS), name
 
 
 def test_it_repeats_the_run_from_another_folder(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from poets_tfr.errors import InputError
-from poets_tfr.export.settings import OutputConfig
 from poets_tfr.reporting.profiling import Profile
+from poets_tfr.reporting.settings import ReportingConfig
 
 
 def profiles(logs: Path) -> list[Path]:
@@ -46,9 +46,9 @@ def test_without_steps_nothing_is_recorded(tmp_path: Path) -> None:
 @pytest.mark.parametrize('value', ['5', '7,3', 'a,b', '-1,3', '1,2,3', ','])
 def test_steps_that_are_none(value: str) -> None:
     with pytest.raises(InputError, match=r'--profile_steps=.*100,200'):
-        OutputConfig(profile_steps=value)
+        ReportingConfig(profile_steps=value)
 
 
 def test_the_steps() -> None:
-    assert OutputConfig().profiled is None
-    assert OutputConfig(profile_steps='100,200').profiled == (100, 200)
+    assert ReportingConfig().profiled is None
+    assert ReportingConfig(profile_steps='100,200').profiled == (100, 200)
