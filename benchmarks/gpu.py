@@ -17,7 +17,8 @@ from benchmarks.measuring import Row, Work, against, median_rates
 from poets_tfr import parallel
 from poets_tfr.backbones.forward import compile_forward, features_of
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.backbones.settings import OnOff, Precision
+from poets_tfr.backbones.settings import Precision
+from poets_tfr.extraction.settings import OnOff
 
 _PICTURES_S = 'pictures/s'
 _PUBLISHED, _PUBLISHED_RATE = 'A100, XLA, float16, published', 4354.0  # Inception v3, 299 px

@@ -33,8 +33,8 @@ from benchmarks.peers import (
 from poets_tfr import files, parallel
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.backbones.settings import BackboneConfig
-from poets_tfr.extraction import extract
-from poets_tfr.extraction.extract import SplitFeatures
+from poets_tfr.extraction.extract import Extraction, SplitFeatures
+from poets_tfr.extraction.settings import ExtractionConfig
 from poets_tfr.pictures.preprocess import Preprocessing
 from poets_tfr.records import conversion
 from poets_tfr.records.image_dir import list_image_dir
@@ -166,7 +166,7 @@ def features_(data: Data) -> list[Row]:
     ):
         work = tempfile.mkdtemp(dir=data.work_dir)
         ours = _extraction(data, network, config, work, most)
-        size = config.feature_batch_size
+        size = ExtractionConfig.feature_batch_size
         one = OneByOne(originals_network, os.path.join(work, 'text'))
         some = data.paths[: 8 if most else 64]
         sides: dict[str, Work] = {
@@ -389,7 +389,7 @@ def _extraction(
     data: Data, network: Backbone, config: BackboneConfig, work: str, most: int
 ) -> Work:
     """Pictures to cached features, into a fresh cache each time."""
-    directory, manifest = data.records
+    records = data.records
     if most:
         some = tempfile.mkdtemp(dir=work)
         for label in range(2):
@@ -398,11 +398,11 @@ def _extraction(
             for path in data.paths[label : 2 * (most // 2) : 2]:
                 shutil.copy(path, folder)
         few = Data(some, images=os.path.join(some, 'pictures'))
-        directory, manifest = few.records
+        records = few.records
 
     def extract() -> int:
-        cache = tempfile.mkdtemp(dir=work)
-        splits = extract.extract(directory, manifest, network, cache, config)
+        cache = ExtractionConfig(bottleneck_dir=tempfile.mkdtemp(dir=work))
+        splits = Extraction(records, network, cache, config.xla).features()
         return sum(map(len, splits.values()))
 
     return extract
@@ -493,10 +493,9 @@ def _job_command(data: Data, work: str) -> list[str]:
 
 
 def _head_seconds(data: Data, network: Backbone) -> float:
-    directory, manifest = data.records
-    cache = os.path.join(data.work_dir, 'bottlenecks')
-    splits = extract.extract(directory, manifest, network, cache, data.mobilenet_config())
+    cache = ExtractionConfig(bottleneck_dir=os.path.join(data.work_dir, 'bottlenecks'))
+    splits = Extraction(data.records, network, cache).features()
     start = time.perf_counter()
-    for _ in loop.train(splits, len(manifest.labels), HeadConfig()):
+    for _ in loop.train(splits, len(data.records.labels), HeadConfig()):
         pass
     return time.perf_counter() - start

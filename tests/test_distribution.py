@@ -118,8 +118,8 @@ def test_a_worker_alone_says_for_whom_it_waits_and_can_be_ended(tmp_path: Path) 
     ports = workers.free_ports(2)
     environment = {'TF_CONFIG': workers.tf_config(1, ports)}
     code = (
-        'import sys; from poets_tfr.cli import flags; from poets_tfr import distribution\n'
-        'sys.exit(flags.run(lambda _: None, lambda *_: distribution.start("auto"), ""))'
+        'import sys; from poets_tfr.cli import command; from poets_tfr import distribution\n'
+        'sys.exit(command.run(lambda *_: distribution.start("auto"), "", []))'
     )
     with workers.Worker(tmp_path / 'log', environment, '-c', code) as worker:
         worker.wait_until(lambda: f'127.0.0.1:{ports[0]}' in worker.said)

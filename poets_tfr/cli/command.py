@@ -55,7 +55,7 @@ class _Command:
             signal.signal(signal.SIGTERM, former)
 
     def _parse_and_run(self, argv: list[str]) -> int:
-        values = self.flag_values()
+        values = flag_values(self._sections)
         if any(argument in ('--help', '-help', '-h', '--helpfull') for argument in argv[1:]):
             usage = _as_called(self._usage, argv[0])
             print(f'{usage}\n{flags.help_of(values, self._sections)}', flush=True)
@@ -67,18 +67,20 @@ class _Command:
         given.pop('flagfile', None)
         return self._main(given, positional) or 0
 
-    def flag_values(self) -> absl_flags.FlagValues:
-        values = absl_flags.FlagValues()
-        flags.define(values, self._sections)
-        absl_flags.DEFINE_enum(
-            _VERBOSITY,
-            'INFO',
-            ['DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'],
-            'How much logging output should be produced.',
-            flag_values=values,
-        )
-        values.set_gnu_getopt(True)
-        return values
+
+def flag_values(sections: Sequence[type[Settings]]) -> absl_flags.FlagValues:
+    """The flags of a command, not yet parsed."""
+    values = absl_flags.FlagValues()
+    flags.define(values, sections)
+    absl_flags.DEFINE_enum(
+        _VERBOSITY,
+        'INFO',
+        ['DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'],
+        'How much logging output should be produced.',
+        flag_values=values,
+    )
+    values.set_gnu_getopt(True)
+    return values
 
 
 def run(

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import graphs
 import pytest
-from absl import flags as absl_flags
 from command_line import ROOT, Ended, Places, call, start
 
-from poets_tfr.cli import flags, label_image, retrain
+from poets_tfr.cli import command, label_image, retrain
 
 # Name -> (type, default), as the originals document them. Only additions are allowed here.
 ORIGINAL = {
@@ -89,6 +88,8 @@ OURS = {
     'warm_start': ('string', ''),
     'save_checkpoints_secs': ('float', 10.0),
     'resume': ('bool', False),
+    'run_dir': ('string', ''),
+    'log_steps': ('string enum', 'auto'),
     'projector_pictures': ('int', 1000),
     'profile_steps': ('string', ''),
     'distribution': ('string enum', 'auto'),
@@ -99,15 +100,8 @@ OURS = {
 }
 
 
-def defined() -> absl_flags.FlagValues:
-    values = absl_flags.FlagValues()
-    retrain._define(values)
-    flags.define_verbosity(values)
-    return values
-
-
 def test_every_flag_has_its_name_type_default_and_help() -> None:
-    values = defined()
+    values = command.flag_values(retrain.SECTIONS)
     table = {name: (values[name].flag_type(), values[name].default) for name in values}
     assert table == {**ORIGINAL, **HUB, **OURS}
     for name in values:
@@ -224,10 +218,9 @@ def test_a_stray_false_is_warned_of(job: Places) -> None:
         ),
         (['--tflite_quantization=int8'], 'would do nothing without --tflite_output'),
         (['--tflite_quantization=float16'], 'would do nothing without --tflite_output'),
-        (
-            ['--intermediate_output_graphs_dir=I'],
-            '--intermediate_output_graphs_dir=I would do nothing without --intermediate_store_',
-        ),
+        (['--epochs=3'], "Unknown command line flag 'epochs': did you mean --how_many_training_st"),
+        (['--how_many_training_steps=99999999999999999999'], 'must be 0 to 10000000'),
+        (['--train_batch_size=999999999999'], 'must be 1 to 1000000, or -1'),
         (['--profile_steps=1,9'], 'ends before step 1 (--how_many_training_steps=1, from 0 on)'),
         (['--split_by=relative_path', '--split_prefix=x'], 'exclude each other, for --split'),
         (['--split_prefix', 'x', '-split_by', 'relative_path'], 'exclude each other, for --split'),
@@ -286,9 +279,25 @@ def test_a_flagfile_can_insist_on_a_split(job: Places) -> None:
     assert run(job).status == 0
     flagfile = job.root / 'run.flags'
     flagfile.write_text('--testing_percentage=11\n')
-    ended = run(job, f'--flagfile={flagfile}', '--image_dir=')
+    ended = call('retrain', f'--flagfile={flagfile}', f'--records_dir={job.records}')
     assert ended.status == 1
     assert '--testing_percentage=11' in ended.err
+
+
+def test_a_folder_may_be_named_without_its_flag(tmp_path: Path) -> None:
+    for tool in 'retrain', 'evaluate':
+        ended = call(tool, tmp_path / 'pets')
+        assert ended.status == 1
+        assert str(tmp_path / 'pets') in ended.err
+        assert 'not a flag' not in ended.err
+
+
+def test_intermediate_graphs_that_would_not_be_written_are_warned_of(job: Places) -> None:
+    """The original took the flag alone."""
+    ended = run(job, f'--intermediate_output_graphs_dir={job.root / "I"}')
+    assert ended.status == 0
+    assert ended.err.startswith('WARNING: nothing will be written to --intermediate_output_gra')
+    assert not (job.root / 'I').exists()
 
 
 @pytest.mark.parametrize(
@@ -344,6 +353,11 @@ def test_help_needs_no_tensorflow(tool: str) -> None:
         for name, (_, default) in {**ORIGINAL, **HUB, **OURS}.items():
             (line,) = (x for x in ended.out.splitlines() if x.startswith(f'  --{name}: '))
             assert default in (None, '', []) or line.endswith(f' (default: {default})')
+        subjects = [line for line in ended.out.splitlines() if line[:1] not in (' ', '')]
+        assert subjects[2:5] == [
+            'Images and records:', 'The network that makes the features:', 'The run:'
+        ]  # fmt: skip
+        assert '  --image_dir: ' in ended.out.split('Images and records:\n')[1][:20]
 
 
 @pytest.mark.parametrize(
@@ -370,7 +384,8 @@ REFUSED_WITHOUT_TENSORFLOW = [
     ['--image_dir=.', '--tflite_quantization=int8'],
     ['--image_dir=.', '--fine_tune_steps=5'],
     ['--image_dir=.', '--profile_steps=4000,4001'],
-    ['--image_dir=.', '--intermediate_output_graphs_dir=I'],
+    ['--image_dir=.', '--how_many_training_steps=100000000'],
+    ['--image_dir='],
     ['--unknown'],
 ]
 

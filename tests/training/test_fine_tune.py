@@ -25,9 +25,10 @@ from poets_tfr.pictures.settings import DistortionConfig
 from poets_tfr.records import conversion
 from poets_tfr.records.image_dir import list_image_dir
 from poets_tfr.records.manifest import Manifest
+from poets_tfr.records.reading import Records
 from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.training import head as heads
-from poets_tfr.training.fine_tune import FineTuning, Pictures
+from poets_tfr.training.fine_tune import FineTuning
 from poets_tfr.training.loop import Measurements
 from poets_tfr.training.settings import (
     CheckpointConfig,
@@ -70,7 +71,8 @@ def tuned(
     records_dir, manifest = records
     tuning = FineTuning(TINY, config, len(manifest.labels))
     tuning.start_from(heads.init(256, len(manifest.labels), seed=0))
-    pictures = {name: Pictures.of(records_dir, manifest, name) for name in ('train', 'validation')}
+    split = Records.open(records_dir)
+    pictures = {name: split[name] for name in ('train', 'validation')}
     distortions = Distortions(DistortionConfig(), seed=0)
     kept = CheckpointConfig(checkpoint_path=str(directory), resume=resume)
     with tuning.checkpoints({}, kept) as save_if_due:
