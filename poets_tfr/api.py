@@ -79,9 +79,7 @@ class Records(reading.Records):
         return padded.map(labelled)
 
 
-def train(
-    image_dir: Source = '', /, *, run_dir: Source | None = None, **settings: Any
-) -> Run | None:
+def train(image_dir: Source = '', *, run_dir: Source | None = None, **settings: Any) -> Run | None:
     """Makes a classifier of a folder of images, with one folder per class.
 
     Args:
@@ -110,7 +108,7 @@ def train(
     return orchestrator.train(RunConfig.of(**given))
 
 
-def convert(image_dir: Source, /, **settings: Any) -> Records:
+def convert(image_dir: Source, **settings: Any) -> Records:
     """Converts a folder of images into sharded TFRecords; only what is missing is made.
 
     Args:
@@ -198,7 +196,7 @@ def load(model: Run | Source = '', /, **settings: Any) -> Classifier:
 
 
 def evaluate(
-    model: Classifier | Run | Source | Mapping[str, Any], image_dir: Source = '', /, **settings: Any
+    model: Classifier | Run | Source | Mapping[str, Any], image_dir: Source = '', **settings: Any
 ) -> Evaluated:
     """How good a model is on images whose classes are known.
 

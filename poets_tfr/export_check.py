@@ -264,7 +264,7 @@ def main() -> None:
         try:
             answer['exports'] += _label_all(request)
         except InputError as error:
-            answer['error'] = str(error)
+            answer['error'] = error.with_dashes
         answer_to.write(json.dumps(answer).encode() + b'\n')
         answer_to.flush()
     os._exit(0)  # tensorflow-io's file systems may abort the process while it takes itself down

@@ -294,5 +294,5 @@ def test_a_hostile_module_does_nothing(
 def test_an_archive_without_a_module(server: Server, tmp_path: Path) -> None:
     server.answers = [content(archive_of(tmp_path / 'a.tgz', ('readme', b'hello')))]
     for _ in range(2):
-        with pytest.raises(InputError, match=f'--tfhub_module={server.url}'):
+        with pytest.raises(InputError, match=f'tfhub_module={server.url}'):
             downloads.fetch_module(server.url, str(tmp_path / 'models'))

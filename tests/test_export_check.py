@@ -75,7 +75,7 @@ def test_what_was_written_passes_and_what_was_changed_fails(
             assert verdicts[flag][source]['largest_difference'] < 1e-4
             assert verdicts[flag][source]['top_1_agreement'] == 1
     assert not verdicts['tflite_output']['passed']
-    with pytest.raises(InputError, match=f'--tflite_output: {changed}: of .* Do not use this file'):
+    with pytest.raises(InputError, match=f'tflite_output: {changed}: of .* Do not use this file'):
         export_check.check(result)
 
 
@@ -84,7 +84,7 @@ def test_an_export_that_is_gone(
 ) -> None:
     result = run(trained, pictures, colours_dir, Export('output_graph', f'{tmp_path}/gone.pb'))
     assert (result['passed'], result['exports']) == (False, {})
-    with pytest.raises(InputError, match=f'Self-test failed: --graph: {tmp_path}/gone.pb not'):
+    with pytest.raises(InputError, match=f'Self-test failed: graph: {tmp_path}/gone.pb not'):
         export_check.check(result)
 
 

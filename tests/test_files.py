@@ -235,11 +235,11 @@ def test_check_writable(tmp_path: Path) -> None:
     files.check_writable(str(tmp_path / 'a/b/graph.pb'), 'output_graph')
     assert (tmp_path / 'a/b').is_dir()
     files.check_writable('gs://bucket/graph.pb', 'output_graph')
-    with pytest.raises(InputError, match=r'--output_graph: .*/a is a folder'):
+    with pytest.raises(InputError, match=r'output_graph: .*/a is a folder'):
         files.check_writable(str(tmp_path / 'a'), 'output_graph')
     (tmp_path / 'file').touch()
     for path in ('file/x', 'file/x/y'):
-        with pytest.raises(InputError, match='--output_graph: .*: a file is in the way'):
+        with pytest.raises(InputError, match='output_graph: .*: a file is in the way'):
             files.check_writable(str(tmp_path / path), 'output_graph')
     with pytest.raises(InputError, match='is a file: a folder is wanted there'):
         files.make_dirs(str(tmp_path / 'file'))

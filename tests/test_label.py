@@ -89,7 +89,7 @@ def test_labels_of_another_run(
     path.write_text(labels)
     with pytest.raises(InputError, match=says) as raised:
         Labeller(str(trained[0].graph), str(path))
-    assert str(raised.value).startswith(f'--labels: {path} ')
+    assert str(raised.value).startswith(f'labels: {path} ')
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,9 @@ def test_labels_that_went_through_an_editor(
 
 def test_missing_files(trained: tuple[Places, Ended], tmp_path: Path) -> None:
     missing = str(tmp_path / 'missing')
-    with pytest.raises(InputError, match=f'--graph: {missing} not found'):
+    with pytest.raises(InputError, match=f'graph: {missing} not found'):
         Labeller(missing, str(trained[0].labels))
-    with pytest.raises(InputError, match=f'--labels: {missing} not found'):
+    with pytest.raises(InputError, match=f'labels: {missing} not found'):
         Labeller(str(trained[0].graph), missing)
 
 

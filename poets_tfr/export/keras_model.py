@@ -54,7 +54,7 @@ def load(path: str) -> tuple[Callable[[Sequence[bytes]], np.ndarray], Descriptio
 
     try:
         with zipfile.ZipFile(path) as archive:
-            description = Description.from_json(archive.read(descriptions.FILE), path)
+            described = archive.read(descriptions.FILE)
         model = tf.keras.models.load_model(path, compile=False)
     except KeyError:
         raise InputError(
@@ -63,6 +63,7 @@ def load(path: str) -> tuple[Callable[[Sequence[bytes]], np.ndarray], Descriptio
     except (zipfile.BadZipFile, ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f'--graph: {path} does not load: {reason}') from None
+    description = Description.from_json(described, path)
     as_pixels = Preprocessing(description.preprocessing.size, 0, 1)
 
     def score(encoded: Any) -> Any:

@@ -63,7 +63,7 @@ def _from_graph(path: str, backbone: Backbone) -> FormerHead:
     try:
         graph_def, description = frozen_graph.load(path)
     except InputError as error:
-        raise InputError(f'--warm_start: {str(error).removeprefix("--graph: ")}') from None
+        raise InputError(f'--warm_start: {error.with_dashes.removeprefix("--graph: ")}') from None
     if description is None:
         raise InputError(f'--warm_start: {path} was not written by this program.')
     found = description.weights_digest, description.preprocessing

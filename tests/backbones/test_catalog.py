@@ -85,5 +85,5 @@ def test_keras_publishes_the_digest_that_the_catalog_holds() -> None:
 def test_unknown_names(name: str) -> None:
     with pytest.raises(InputError, match='is not known'):
         backbone_spec(name)
-    with pytest.raises(InputError, match='--architecture='):
+    with pytest.raises(InputError, match='architecture='):
         BackboneConfig(architecture=name)

@@ -244,7 +244,7 @@ def test_saved_model(save_module: Callable[..., Path], jpegs: list[bytes], kind:
 
 def test_a_saved_model_that_does_not_state_its_size(save_module: Callable[..., Path]) -> None:
     module = str(save_module('callable', None))
-    with pytest.raises(InputError, match='does not state its picture size: give --image_size'):
+    with pytest.raises(InputError, match='does not state its picture size: give image_size'):
         frozen.load(BackboneConfig(tfhub_module=module))
     backbone = frozen.load(BackboneConfig(tfhub_module=module, image_size=20))
     assert backbone.preprocessing.size == 20
@@ -259,7 +259,7 @@ def test_a_size_that_the_saved_model_does_not_take(save_module: Callable[..., Pa
 def test_a_saved_model_that_gives_no_vectors(save_module: Callable[..., Path]) -> None:
     """Feature maps taken for vectors would give each picture many rows."""
     module = str(save_module('spatial', 48))
-    with pytest.raises(InputError, match=f'--tfhub_module={module}'):
+    with pytest.raises(InputError, match=f'tfhub_module={module}'):
         frozen.load(BackboneConfig(tfhub_module=module))
 
 
@@ -347,11 +347,11 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
     small = tf.keras.Sequential([tf.keras.Input([8]), tf.keras.layers.Dense(3)])
     path = tmp_path / 'small.weights.h5'
     small.save_weights(path)
-    with pytest.raises(InputError, match=f'--weights={path}: not weights of inception_v3'):
+    with pytest.raises(InputError, match=f'weights={path}: not weights of inception_v3'):
         frozen.load(inception_config(path, tmp_path))
     path = tmp_path / 'text.h5'
     path.write_text('no weights')
-    with pytest.raises(InputError, match=f'--weights={path}: not weights of inception_v3'):
+    with pytest.raises(InputError, match=f'weights={path}: not weights of inception_v3'):
         frozen.load(inception_config(path, tmp_path))
     missing = inception_config(tmp_path / 'missing.h5', tmp_path)
     with pytest.raises(InputError, match='missing.h5: no such file'):

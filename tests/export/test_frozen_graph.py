@@ -194,7 +194,7 @@ def test_final_tensor_name(
     'name', ['input', 'DecodeJpeg', 'MobilenetV1/Predictions/Reshape', 'poets_tfr/description']
 )
 def test_a_name_that_is_taken(backbone: Backbone, name: str) -> None:
-    with pytest.raises(InputError, match=f"--final_tensor_name='{name}' is the name of another"):
+    with pytest.raises(InputError, match=f"final_tensor_name='{name}' is the name of another"):
         FrozenGraph(backbone, ['a', 'b'], name)
 
 

@@ -129,7 +129,7 @@ def test_a_foreign_folder_is_refused(backbone: Backbone, tmp_path: Path) -> None
         lambda: saved_model.check_dir(str(directory)),
         lambda: saved_model.save(str(directory), backbone, head(0.1), ['a', 'b']),
     ):
-        with pytest.raises(InputError, match=f'--saved_model_dir={directory} holds something else'):
+        with pytest.raises(InputError, match=f'saved_model_dir={directory} holds something else'):
             attempt()
     assert (directory / 'saved_model.pb').read_bytes() == b'dear'
     assert [path.name for path in tmp_path.iterdir()] == ['model']

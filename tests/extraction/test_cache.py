@@ -90,7 +90,7 @@ def test_rows_are_not_read_from_a_remote_folder() -> None:
     cache = FeatureCache('ram://features', WIDTH)
     cache.add(digests_of(range(3)), features_of(range(3)))
     np.testing.assert_array_equal(cache.in_memory(digests_of(range(3))), features_of(range(3)))
-    with pytest.raises(InputError, match='--bottleneck_dir must be local'):
+    with pytest.raises(InputError, match='bottleneck_dir must be local'):
         cache.on_disk(digests_of(range(3)))
 
 

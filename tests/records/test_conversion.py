@@ -421,14 +421,14 @@ def test_too_many_bad_pictures_change_nothing(copies: tuple[Path, Path]) -> None
     before, shards = contents(records_dir), identities(records_dir)
     for path in sorted(image_dir.glob('*/00*.jpg'))[:13]:
         path.write_bytes(b'')
-    with pytest.raises(InputError, match=r'--max_bad_fraction=0\.1: 13 .* of 120 pictures') as e:
+    with pytest.raises(InputError, match=r'max_bad_fraction=0\.1: 13 .* of 120 pictures') as e:
         converted(image_dir, records_dir, num_shards=SHARDS)
     assert re.search(r'\w+/00\d\.jpg: the file is empty', str(e.value))
     assert contents(records_dir) == before
     assert not rewritten(shards, records_dir)
     manifest = converted(image_dir, records_dir, num_shards=SHARDS, max_bad_fraction=0.2)
     assert manifest.skipped == 13
-    with pytest.raises(InputError, match=r'--max_bad_fraction=0\.1'):
+    with pytest.raises(InputError, match=r'max_bad_fraction=0\.1'):
         converted(image_dir, records_dir, num_shards=SHARDS)  # also when the shards stand
 
 
@@ -487,7 +487,7 @@ def test_finished_shards_of_a_failed_run_are_not_made_again(
     tested = [p for p in listed(image_dir).pictures if p.split == 'test'][0]
     content = (image_dir / tested.path).read_bytes()
     (image_dir / tested.path).write_bytes(b'')
-    with pytest.raises(InputError, match='--on_bad_image=fail'):
+    with pytest.raises(InputError, match='on_bad_image=fail'):
         converted(image_dir, records_dir, num_shards=SHARDS, on_bad_image='fail')
     staged = identities(records_dir / '.unfinished')
     assert any('train' in name for name in staged)

@@ -141,7 +141,7 @@ def test_fail_names_both_before_anything_is_written(image_dir: Path, tmp_path: P
     before = contents(tmp_path / 'records')
     trained = of_split(image_dir, 'train')
     copy = copy_into(image_dir, trained, 'train')
-    with pytest.raises(InputError, match='--on_duplicate=fail') as error:
+    with pytest.raises(InputError, match='on_duplicate=fail') as error:
         converted(image_dir, tmp_path / 'records', on_duplicate='fail')
     assert f'{copy} has the content of {trained}; 1 pictures are such copies' in str(error.value)
     assert contents(tmp_path / 'records') == before

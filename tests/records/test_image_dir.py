@@ -145,7 +145,7 @@ def test_a_group_moves_as_a_whole(tmp_path: Path) -> None:
         (
             [n for n in numbered('daisy', 60) if split_percentage('x/' + n) >= 10],
             {'split_prefix': 'x'},
-            ['--split_prefix=x: the', "'daisy' has no picture in validation", 'relative_path'],
+            ['split_prefix=x: the', "'daisy' has no picture in validation", 'relative_path'],
         ),
     ],
 )
@@ -212,7 +212,7 @@ def test_classes_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no folder 'dasy'; it has daisy, roses"):
         listed(tmp_path, classes=('dasy', 'roses'))
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(InputError, match=r"--classes: the folder 'empty' .* holds no pictures"):
+    with pytest.raises(InputError, match=r"classes: the folder 'empty' .* holds no pictures"):
         listed(tmp_path, classes=('daisy', 'empty', 'roses'))
 
 
@@ -247,7 +247,7 @@ def test_one_level_too_high_names_the_folder_below(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         listed(tmp_path / 'sets')
     below = tmp_path / 'sets/flowers'
-    assert f'{below} looks right: try --image_dir={below}' in str(error.value)
+    assert f'{below} looks right: try image_dir={below}' in str(error.value)
     assert 'No valid folders of images found' in str(error.value), "the original's words"
 
 
@@ -256,7 +256,7 @@ def test_one_level_too_low_names_the_folder_above(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         listed(tmp_path / 'daisy')
     assert 'holds 30 pictures itself' in str(error.value)
-    assert f'try --image_dir={tmp_path}' in str(error.value)
+    assert f'try image_dir={tmp_path}' in str(error.value)
 
 
 def test_one_class_is_not_enough(tmp_path: Path) -> None:
@@ -395,7 +395,7 @@ def test_without_recursive_nested_pictures_are_pointed_out(
 def test_recursive_takes_pictures_one_level_too_deep(tmp_path: Path) -> None:
     touch(tmp_path, [f'{folder}/inner/{n}.jpg' for folder in ('a', 'b') for n in range(20)])
     assert len(listed(tmp_path, recursive=True).pictures) == 40
-    with pytest.raises(InputError, match='take nested folders with --recursive'):
+    with pytest.raises(InputError, match='take nested folders with recursive'):
         listed(tmp_path)
 
 

@@ -207,7 +207,7 @@ def test_settings_that_contradict_the_records(
         check_settings(str(records_dir), manifest, insisted)
         return
     (name,) = insisted
-    with pytest.raises(InputError, match=f'^--{name}=.*{re.escape(str(records_dir))}'):
+    with pytest.raises(InputError, match=f'^{name}=.*{re.escape(str(records_dir))}'):
         check_settings(str(records_dir), manifest, insisted)
 
 

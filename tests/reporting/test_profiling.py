@@ -45,7 +45,7 @@ def test_without_steps_nothing_is_recorded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('value', ['5', '7,3', 'a,b', '-1,3', '1,2,3', ','])
 def test_steps_that_are_none(value: str) -> None:
-    with pytest.raises(InputError, match=r'--profile_steps=.*100,200'):
+    with pytest.raises(InputError, match=r'profile_steps=.*100,200'):
         ReportingConfig(profile_steps=value)
 
 

@@ -79,7 +79,7 @@ def test_another_runs_checkpoint_is_refused_and_says_why(tmp_path: Path) -> None
     says = re.escape(
         'labels ["a", "b"] there, ["a", "c"] here; learning_rate 0.1 there, 0.5 here'
     )  # fmt: skip
-    with other, pytest.raises(InputError, match=f'^--resume: .* is of another run: {says}'):
+    with other, pytest.raises(InputError, match=f'^resume: .* is of another run: {says}'):
         other.restore()
 
 

@@ -155,7 +155,7 @@ def test_stopped_between_two_evaluations_it_goes_on_to_the_same_bits(
     for one, other in zip(resumed.best()[1], undisturbed.best()[1], strict=True):
         np.testing.assert_array_equal(one, other)
     longer = dataclasses.replace(config, fine_tune_steps=9)
-    with pytest.raises(InputError, match='--fine_tune_steps 8 there, 9 here'):
+    with pytest.raises(InputError, match='fine_tune_steps 8 there, 9 here'):
         tuned(patchwork, tmp_path / 'stopped', longer, resume=True)
 
 

@@ -305,5 +305,5 @@ def test_what_is_no_number_stops_with_the_step_and_a_hint(earliest: int) -> None
     features = train.features.copy()
     features[bad_row] = np.inf
     broken = {**SPLITS, 'train': SplitFeatures(features, train.labels, train.paths)}
-    with pytest.raises(InputError, match=rf'^Step {bad_step}: .*--learning_rate \(it is 0.25\)'):
+    with pytest.raises(InputError, match=rf'^Step {bad_step}: .*learning_rate \(it is 0.25\)'):
         trained(config, broken)
