@@ -271,5 +271,5 @@ def test_interrupt_says_that_it_goes_on(
         except subprocess.TimeoutExpired:
             continue
     assert run.process.wait(timeout=60) == 130
-    assert run.says('interrupted. The same command goes on from here.')
+    assert run.says('interrupted. What was converted and computed is kept: the same command ')
     assert 'Traceback' not in run.log.read_text()

@@ -28,10 +28,15 @@ _VERBOSITY = 'logging_verbosity'
 
 class _Command:
     def __init__(
-        self, main: Main, usage: str, sections: Sequence[type[Settings]], keep_unknown: bool
+        self,
+        main: Main,
+        usage: str,
+        sections: Sequence[type[Settings]],
+        keep_unknown: bool,
+        goes_on: str,
     ):
         self._main, self._usage, self._sections = main, usage, sections
-        self._keep_unknown = keep_unknown
+        self._keep_unknown, self._goes_on = keep_unknown, goes_on
 
     def run(self, argv: list[str]) -> int:
         """Whatever the user can mend ends with one line on stderr and a status."""
@@ -43,7 +48,7 @@ class _Command:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except KeyboardInterrupt:
-            print(f'{program}: interrupted. The same command goes on from here.', file=sys.stderr)
+            print(f'{program}: interrupted. {self._goes_on}'.rstrip(), file=sys.stderr)
             return _INTERRUPTED
         except Exception as error:
             message = _for_the_user(error)
@@ -89,12 +94,15 @@ def run(
     sections: Sequence[type[Settings]],
     argv: list[str] | None = None,
     keep_unknown: bool = False,
+    goes_on: str = '',
 ) -> int:
     """Parses the command line, runs `main`, gives the exit status; ^C gives 130, SIGTERM 143.
 
-    With `keep_unknown`, flags that are not ours are left among the positional arguments.
+    Args:
+      keep_unknown: flags that are not ours are left among the positional arguments.
+      goes_on: what is said after ^C: where the same command goes on.
     """
-    command = _Command(main, usage or '', sections, keep_unknown)
+    command = _Command(main, usage or '', sections, keep_unknown, goes_on)
     if argv is not None:
         return command.run(list(argv))
     status = 1  # of an error that nobody foresaw

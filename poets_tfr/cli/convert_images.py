@@ -15,7 +15,9 @@ from poets_tfr.records.settings import ConversionConfig
 
 
 def main(argv: list[str] | None = None) -> int:
-    return command.run(_main, __doc__, [ConversionConfig], argv)
+    return command.run(
+        _main, __doc__, [ConversionConfig], argv, goes_on='The same command goes on from here.'
+    )
 
 
 def _main(given: dict[str, Any], positional: list[str]) -> None:

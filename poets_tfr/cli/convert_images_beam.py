@@ -20,7 +20,14 @@ from poets_tfr.settings import build
 
 
 def main(argv: list[str] | None = None) -> int:
-    return command.run(_main, __doc__, [ConversionConfig], argv, keep_unknown=True)
+    return command.run(
+        _main,
+        __doc__,
+        [ConversionConfig],
+        argv,
+        goes_on='The same command goes on from here.',
+        keep_unknown=True,
+    )
 
 
 def _main(given: dict[str, Any], beam_flags: list[str]) -> None:

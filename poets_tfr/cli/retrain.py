@@ -13,11 +13,15 @@ import poets_tfr
 from poets_tfr.cli import command
 from poets_tfr.run.settings import RunConfig, sections_of
 
+_GOES_ON = (
+    'What was converted and computed is kept: the same command goes on from there. Training goes '
+    'on from where it was with --resume, else it begins again.'
+)
 SECTIONS = tuple(sections_of(RunConfig).values())
 
 
 def main(argv: list[str] | None = None) -> int:
-    return command.run(_main, __doc__, SECTIONS, argv)
+    return command.run(_main, __doc__, SECTIONS, argv, goes_on=_GOES_ON)
 
 
 def _main(given: dict[str, Any], positional: list[str]) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 
 from poets_tfr import files, progress
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.export.settings import ExportConfig
 from poets_tfr.extraction.extract import SplitFeatures
 from poets_tfr.pictures.distort import Distortions
 from poets_tfr.records.manifest import MANIFEST, Manifest
@@ -28,8 +27,6 @@ from poets_tfr.reporting.summaries import (
     Summaries,
 )
 from poets_tfr.run.settings import RunConfig
-from poets_tfr.settings import about as about_setting
-from poets_tfr.settings import names_of
 from poets_tfr.training.head import Head
 from poets_tfr.training.loop import Evaluation
 from poets_tfr.training.predictions import Predictions, predict
@@ -132,7 +129,7 @@ def save_report(
             pictures={name: s.pictures_per_class for name, s in manifest.splits.items()},
             left_out=_left_out(manifest),
             evaluations=run.evaluations,
-            outputs=_outputs(config),
+            outputs={name: files.absolute(path) for name, path in config.written.items()},
             self_test=self_test,
         ),
     )
@@ -144,17 +141,6 @@ def _left_out(manifest: Manifest) -> dict[str, Any]:
         'skipped': manifest.skipped,
         'ignored': manifest.ignored,
         'skip_reasons': manifest.skip_reasons,
-    }
-
-
-def _outputs(config: RunConfig) -> dict[str, str]:
-    """Flag -> where it is, of what the run wrote and people use."""
-    names = [n for n in names_of(ExportConfig) if about_setting(ExportConfig, n).path == 'path']
-    if not config.export.intermediate_store_frequency:
-        names.remove('intermediate_output_graphs_dir')
-    values = config.values
-    return {
-        name: files.absolute(values[name]) for name in [*names, 'summaries_dir'] if values[name]
     }
 
 

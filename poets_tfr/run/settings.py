@@ -133,6 +133,17 @@ class RunConfig:
         settings = manifest.settings_of(self.conversion)
         return {name: value for name, value in settings.items() if name in self.given}
 
+    @property
+    def written(self) -> dict[str, str]:
+        """Setting -> path, of what a run writes and people use."""
+        export = self.export
+        names = [name for name in names_of(ExportConfig) if about(ExportConfig, name).path != 'no']
+        if not export.intermediate_store_frequency:
+            names.remove('intermediate_output_graphs_dir')
+        paths = {name: getattr(export, name) for name in names}
+        paths['summaries_dir'] = self.reporting.summaries_dir
+        return {name: path for name, path in paths.items() if path}
+
     def in_folder(self, folder: str) -> RunConfig:
         """The run with all that it writes in `folder`, but what was given a place of its own."""
         return self._replaced(
