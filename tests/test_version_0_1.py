@@ -225,7 +225,6 @@ def test_its_checkpoint_starts_a_training(old: Places, new: Places) -> None:
     assert labelled[0] == labelled[1] != ''
 
 
-@pytest.mark.xfail(strict=True, reason='the manifest has no digests of the indexes yet')
 def test_digests_of_the_indexes_are_added(old: Places) -> None:
     """By a conversion, which rewrites no shard for them."""
     assert all('index_sha256' not in shard for shard in shards_of_manifest())
@@ -239,7 +238,6 @@ def test_digests_of_the_indexes_are_added(old: Places) -> None:
         assert shard['index_sha256'] == hashlib.sha256(index).hexdigest()
 
 
-@pytest.mark.xfail(strict=True, reason='the manifest has no digests of the indexes yet')
 def test_records_without_digests_are_taken_and_said_once(new: Places) -> None:
     ended = retrain(new, '--records_dir=records', steps=0)
     lines = [line for line in (ended.out + ended.err).splitlines() if 'digest' in line]

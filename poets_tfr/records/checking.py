@@ -197,6 +197,8 @@ class _Checker:
         if (index.shard, index.sha256, index.bytes, index.records, records) != wanted:
             self.findings.append(f'{name} does not agree with the manifest: {_REMAKE}')
             return None
+        if shard.index_sha256 not in ('', index.file_sha256):
+            self.findings.append(f'{name} is not as it was written (sha256): {_REMAKE}')
         self._indexes.append(index)
         return index
 

@@ -15,7 +15,7 @@ import contextlib
 import functools
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -73,7 +73,7 @@ class Records:
     def __getitem__(self, split: str) -> SplitRecords:
         """Raises InputError: an index is missing or damaged. KeyError: there is no such split."""
         if split not in self._splits:
-            indexes = load_indexes(self.records_dir, self.manifest, split)
+            indexes = functools.partial(load_indexes, self.records_dir, self.manifest, split)
             self._splits[split] = SplitRecords(self.records_dir, indexes)
         return self._splits[split]
 
@@ -97,18 +97,19 @@ class SplitRecords:
 
     shards: their paths. shard_sha256: hex. records_per_shard: how many each holds.
     labels: int32 [n], 0-based.
-    digests: S32 [n], SHA-256 of `image/encoded`. source_digests: S32 [n], of the source files.
+    digests: S32 [n], SHA-256 of `image/encoded`.
     shard: int32 [n], the number of each record's shard. offset, size: int64 [n], its frame there.
     paths: of the source files, relative to image_dir; a sequence of str.
     """
 
-    def __init__(self, records_dir: str, indexes: Iterable[ShardIndex]):
+    def __init__(self, records_dir: str, indexes: Callable[[], Iterable[ShardIndex]]):
+        self._indexes = indexes
         self.shards: list[str] = []
         self.shard_sha256: list[str] = []
         self.records_per_shard: list[int] = []
-        labels, digests, sources = array.array('i'), bytearray(), bytearray()
-        offset, size, paths = array.array('q'), array.array('q'), _PathsWriter()
-        for index in indexes:
+        labels, digests, paths = array.array('i'), bytearray(), _PathsWriter()
+        offset, size = array.array('q'), array.array('q')
+        for index in indexes():
             self.shards.append(files.join(records_dir, index.shard))
             self.shard_sha256.append(index.sha256)
             self.records_per_shard.append(index.records)
@@ -116,13 +117,11 @@ class SplitRecords:
                 if entry.is_record:
                     labels.append(entry.label)
                     digests += bytes.fromhex(entry.encoded_sha256)
-                    sources += bytes.fromhex(entry.source_sha256)
                     offset.append(entry.offset)
                     size.append(entry.bytes)
                     paths.append(entry.path)
         self.labels = np.frombuffer(labels, np.int32)
         self.digests = np.frombuffer(digests, DIGEST)
-        self.source_digests = np.frombuffer(sources, DIGEST)
         self.offset, self.size = np.frombuffer(offset, np.int64), np.frombuffer(size, np.int64)
         self.shard = np.repeat(
             np.arange(len(self.shards), dtype=np.int32), self.records_per_shard
@@ -131,6 +130,13 @@ class SplitRecords:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @functools.cached_property
+    def source_digests(self) -> np.ndarray:
+        """S32 [n]: SHA-256 of the source files; few need them, so they are read when asked for."""
+        entries = (entry for index in self._indexes() for entry in index.entries)
+        found = (bytes.fromhex(entry.source_sha256) for entry in entries if entry.is_record)
+        return np.frombuffer(b''.join(found), DIGEST)
 
     @functools.cached_property
     def seeds(self) -> np.ndarray:

@@ -16,7 +16,7 @@ SplitBy = Literal['relative_path', 'given_path']
 OnBadImage = Literal['skip', 'fail']
 OnDuplicate = Literal['keep', 'drop', 'fail']
 Split = Literal['train', 'validation', 'test']
-SPLITS: tuple[str, ...] = get_args(Split)
+SPLITS = get_args(Split)
 
 MAX_PIXELS = 178_956_970  # Pillow's limit against decompression bombs
 _RECORDS_OF_0_1 = '/tmp/poets_records'

@@ -80,7 +80,7 @@ def test_keras_publishes_the_digest_that_the_catalog_holds() -> None:
 
 
 @pytest.mark.parametrize(
-    'name', ['mobilenet_0.5_128', 'mobilenet_1.0_225', 'mobilenet_1.0_224_', 'Inception_v3', '']
+    'name', ['mobilenet_0.5_128', 'mobilenet_1.0_225', 'mobilenet_1.0_224_', 'Inception_v4', '']
 )
 def test_unknown_names(name: str) -> None:
     with pytest.raises(InputError, match='is not known'):

@@ -18,6 +18,7 @@ from poets_tfr.records import checking, schema
 from poets_tfr.records.manifest import (
     IndexEntry,
     ShardIndex,
+    digest_of,
     load_manifest,
     tfds_metadata,
 )
@@ -77,15 +78,20 @@ def replace_records(
         SHARD, index_of(records_dir, SHARD).contract, len(placed), offset,
         files.sha256_of(str(path)), (*placed, *skipped),
     )  # fmt: skip
-    index.save(f'{path}.index.jsonl')
+    index = index.save(f'{path}.index.jsonl')
     manifest = json.loads((records_dir / 'manifest.json').read_bytes())
     for shard in manifest['splits']['train']['shards']:
         if shard['file'] == SHARD:
-            shard.update(bytes=offset, sha256=index.sha256)
-    (records_dir / 'manifest.json').write_text(json.dumps(manifest))
+            shard.update(bytes=offset, sha256=index.sha256, index_sha256=index.file_sha256)
+    write_manifest(records_dir, manifest)
     metadata = tfds_metadata(load_manifest(str(records_dir)))
     for name, content in metadata.items():
         (records_dir / name).write_bytes(content)
+
+
+def write_manifest(records_dir: Path, manifest: dict[str, object]) -> None:
+    manifest['sha256'] = digest_of(manifest)
+    (records_dir / 'manifest.json').write_text(json.dumps(manifest))
 
 
 # What is whole
@@ -199,10 +205,9 @@ def test_a_missing_or_changed_file_beside_the_shards(
 def test_sums_that_do_not_add_up(
     records_dir: Path, change: Callable[[dict[str, object]], object], says: str
 ) -> None:
-    path = records_dir / 'manifest.json'
-    manifest = json.loads(path.read_bytes())
+    manifest = json.loads((records_dir / 'manifest.json').read_bytes())
     change(manifest)
-    path.write_text(json.dumps(manifest))
+    write_manifest(records_dir, manifest)
     finding = the_finding(records_dir)
     assert finding.startswith('manifest.json: ')
     assert says in finding
@@ -287,3 +292,10 @@ def test_a_picture_in_two_shards_is_named(records_dir: Path) -> None:
     replace_records(records_dir, twice)
     wanted = f'holds {other.path}, as {SHARD.replace("00001-of", "00000-of")} does'
     assert wanted in the_finding(records_dir)
+
+
+def test_an_index_that_was_changed_is_blamed_itself(records_dir: Path) -> None:
+    """Its entries say what every later stage believes: outcomes and labels too."""
+    path = records_dir / f'{SHARD}.index.jsonl'
+    path.write_text(path.read_text().replace('"outcome":"as is"', '"outcome":"as PNG"', 1))
+    assert the_finding(records_dir).startswith(f'{path.name} is not as it was written (sha256): ')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -23,6 +24,7 @@ from poets_tfr.records.manifest import (
     ShardIndex,
     check_settings,
     check_shards,
+    digest_of,
     load_indexes,
     load_manifest,
     skipped_tsv,
@@ -53,6 +55,7 @@ def records_dir(made: tuple[Path, Path], tmp_path: Path) -> Path:
 def edit(path: Path, change: Any) -> None:
     value = json.loads(path.read_bytes())
     change(value)
+    value['sha256'] = digest_of(value)
     path.write_text(json.dumps(value))
 
 
@@ -81,7 +84,7 @@ def test_manifest_survives_the_way_through_its_file(made: tuple[Path, Path]) -> 
     path = made[1] / 'manifest.json'
     manifest = load_manifest(str(made[1]))
     assert Manifest.from_json(manifest.to_json()) == manifest
-    assert list(manifest.splits) == SPLITS, 'not the sorted order of the file'
+    assert list(manifest.splits) == list(SPLITS), 'not the sorted order of the file'
     assert json.loads(path.read_bytes()) == json.loads(json.dumps(manifest.to_json()))
     assert manifest.classes == (
         ('Green Grass', 'green grass'), ('Red_Roses', 'red roses'), ('bluebells', 'bluebells')
@@ -123,8 +126,9 @@ def test_skipped_tsv_is_sorted_and_can_be_read_back() -> None:
 def test_index_survives_the_way_through_its_file(tmp_path: Path) -> None:
     entry = IndexEntry('\udcff/a\n.jpg', 1, 'aa', 'bb', 0, 20, 'as is')
     index = ShardIndex('x', 'contract', 1, 20, 'cc', (entry, IndexEntry('b', 0, '', reason='no')))
-    index.save(str(tmp_path / 'index'))
-    assert ShardIndex.load(str(tmp_path / 'index')) == index
+    saved = index.save(str(tmp_path / 'index'))
+    assert saved.file_sha256 == hashlib.sha256((tmp_path / 'index').read_bytes()).hexdigest()
+    assert ShardIndex.load(str(tmp_path / 'index')) == saved
     assert len((tmp_path / 'index').read_bytes().splitlines()) == 3
 
 
@@ -181,11 +185,20 @@ def test_a_missing_or_foreign_index_is_named(records_dir: Path) -> None:
         shard.file for shard in manifest.splits['train'].shards
     ]
     first.write_bytes(second.read_bytes())
+    with pytest.raises(InputError, match=re.escape(f'{first} is damaged or was changed')):
+        list(load_indexes(str(records_dir), manifest, 'train'))
+    edit(records_dir / 'manifest.json', _as_of_version_0_1)
     with pytest.raises(InputError, match=re.escape(f'{first} is of another shard')):
-        load_indexes(str(records_dir), manifest, 'train')
+        list(load_indexes(str(records_dir), load_manifest(str(records_dir)), 'train'))
     first.unlink()
     with pytest.raises(InputError, match=re.escape(f'{first} is missing')):
-        load_indexes(str(records_dir), manifest, 'train')
+        list(load_indexes(str(records_dir), manifest, 'train'))
+
+
+def _as_of_version_0_1(manifest: dict[str, Any]) -> None:
+    for split in manifest['splits'].values():
+        for shard in split['shards']:
+            del shard['index_sha256']
 
 
 @pytest.mark.parametrize(
