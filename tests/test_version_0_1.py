@@ -240,6 +240,6 @@ def test_digests_of_the_indexes_are_added(old: Places) -> None:
 
 def test_records_without_digests_are_taken_and_said_once(new: Places) -> None:
     ended = retrain(new, '--records_dir=records', steps=0)
-    lines = [line for line in (ended.out + ended.err).splitlines() if 'digest' in line]
+    lines = [line for line in (ended.out + ended.err).splitlines() if 'digests of' in line]
     assert len(lines) == 1, lines
-    assert 'records' in lines[0]
+    assert lines[0].startswith('Records of version 0.1, without digests')
