@@ -255,13 +255,31 @@ def task_of(mode: Distribution) -> Task:
             )
         return Task()
     try:
-        return _parse(json.loads(text))
+        task = _parse(json.loads(text))
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise InputError(
             f'{_TF_CONFIG}={text!r} is not understood ({error}). Wanted: {{"cluster": {{"worker": '
             '["host:port", ...]}, "task": {"type": "worker", "index": 0}}; or give '
             '--distribution=off.'
         ) from None
+    if fault := _fault_of(task.addresses):
+        raise InputError(f'{_TF_CONFIG}: {fault} Set it anew, or give --distribution=off.')
+    return task
+
+
+def _fault_of(addresses: tuple[str, ...]) -> str:
+    """A sentence on the first address that no worker can have; '' if all are well."""
+    taken = set()
+    for address in addresses:
+        host, _, port = address.rpartition(':')
+        if not re.fullmatch(r'[\w.-]+|\[[\da-fA-F:.]+(%\w+)?\]', host):
+            return f'{address!r} is not host:port, such as 10.0.0.1:2222 or [fd00::1]:2222.'
+        if not re.fullmatch('[0-9]{1,5}', port) or not 1 <= int(port) <= 65535:
+            return f'{address!r}: the port must be a number from 1 to 65535.'
+        if (place := (host.lower(), int(port))) in taken:
+            return f'{address!r} is listed twice; each worker needs an address of its own.'
+        taken.add(place)
+    return ''
 
 
 def _parse(tf_config: Any) -> Task:
@@ -271,11 +289,7 @@ def _parse(tf_config: Any) -> Task:
     if unknown := set(cluster) - {'chief', 'worker'}:
         raise ValueError(f'there are workers and a chief here, no {sorted(unknown)[0]!r}')
     chiefs, workers = cluster.get('chief', []), cluster.get('worker', [])
-    addresses = (*chiefs, *workers)
-    for address in addresses:
-        host, _, port = address.rpartition(':')
-        if not host or not port.isdecimal():
-            raise ValueError(f'{address!r} is not host:port')
+    addresses = tuple(map(str, (*chiefs, *workers)))
     kind, index = tf_config['task']['type'], int(tf_config['task']['index'])
     if not 0 <= index < len(cluster[kind]):
         raise ValueError(f'there is no {kind} {index}')
@@ -335,8 +349,9 @@ def _join(task: Task) -> Cluster:
 def _wait_for_workers(task: Task) -> None:
     """Returns once every worker's port has answered.
 
-    TensorFlow's own start also waits for all, but deaf and dumb: it holds Python's lock. So every
-    worker listens at its own port till it has heard all others; then TensorFlow's server does.
+    TensorFlow's own start also waits for all, but it holds Python's lock meanwhile: no line could
+    be logged, and neither ^C nor SIGTERM would work. So every worker first listens at its own port
+    until all others have answered; then TensorFlow's server takes over the port.
     """
     port = int(task.addresses[task.worker].rpartition(':')[2])
     missing = set(task.addresses) - {task.addresses[task.worker]}

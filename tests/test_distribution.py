@@ -43,6 +43,7 @@ TWO = {'worker': ['a:1', 'b:2']}
         ('auto', config_of({'chief': ['c:3'], **TWO}, 'chief'), Task(0, ('c:3', 'a:1', 'b:2'))),
         ('auto', config_of({'chief': ['c:3'], **TWO}), Task(1, ('c:3', 'a:1', 'b:2'))),
         ('auto', config_of({'worker': ['a:1']}), Task(0, ('a:1',))),
+        ('auto', config_of({'worker': ['a:1', '[fd00::1]:1']}), Task(0, ('a:1', '[fd00::1]:1'))),
         ('off', config_of(TWO, index=1), Task()),
         ('mirrored', config_of(TWO, index=1), Task()),
     ],
@@ -66,14 +67,40 @@ def test_the_place_that_tf_config_gives(
         ('auto', config_of(TWO, kind='chief'), "'chief'"),
         ('auto', config_of({'ps': ['p:1'], **TWO}), "no 'ps'"),
         ('auto', config_of({'worker': ['a', 'b:2']}), "'a' is not host:port"),
+        ('auto', config_of({'worker': ['a:1', 'a:1']}), "'a:1' is listed twice"),
+        ('auto', config_of({'chief': ['a:1'], 'worker': ['A:01']}), "'A:01' is listed twice"),
+        ('auto', config_of({'worker': ['a:1', 'http://b:2']}), "'http://b:2' is not host:port"),
+        ('auto', config_of({'worker': ['a:1', 'b c:2']}), "'b c:2' is not host:port"),
+        ('auto', config_of({'worker': ['a:1', '::1:2']}), "'::1:2' is not host:port"),
+        ('auto', config_of({'worker': ['a:1', 2]}), "'2' is not host:port"),
+        ('auto', config_of({'worker': ['a:99999', 'b:2']}), "'a:99999': the port must be a number"),
+        ('auto', config_of({'worker': ['a:1', 'b:0']}), "'b:0': the port must be a number"),
+        ('auto', config_of({'worker': ['a:1', 'b:']}), "'b:': the port must be a number"),
+        ('auto', config_of({'worker': ['a:1', f'b:{"9" * 5000}']}), 'the port must be a number'),
     ],
 )
 def test_a_tf_config_that_makes_no_sense(
     monkeypatch: pytest.MonkeyPatch, mode: Distribution, tf_config: str, complaint: str
 ) -> None:
     monkeypatch.setenv('TF_CONFIG', tf_config)
-    with pytest.raises(InputError, match=re.escape(complaint)):
+    with pytest.raises(InputError, match=re.escape(complaint)) as raised:
         distribution.task_of(mode)
+    assert 'TF_CONFIG' in str(raised.value)
+    assert '\n' not in str(raised.value)
+
+
+def test_a_tf_config_that_cannot_work_is_refused_before_tensorflow(tmp_path: Path) -> None:
+    program = f"""
+import os, sys
+from poets_tfr.tools import retrain
+os.environ['TF_CONFIG'] = '{config_of({'worker': ['localhost:23451'] * 2})}'
+status = retrain.main(['retrain.py', '--image_dir={tmp_path}'])
+print(status, 'tensorflow' in sys.modules)
+"""
+    ended = start('-c', program)
+    assert ended.out == '1 False\n', ended.err
+    assert ended.err.startswith("retrain.py: error: TF_CONFIG: 'localhost:23451' is listed twice")
+    assert ended.err.count('\n') == 1
 
 
 @pytest.mark.parametrize('number', [0, 11])
