@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import itertools
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar('T')
@@ -23,6 +24,23 @@ def decoding_threads() -> int:
     Not tf.data's AUTOTUNE: it begins with one thread and is still learning when a small set ends.
     """
     return cores() + 1
+
+
+@contextlib.contextmanager
+def left_on_interrupt(threads: int) -> Iterator[concurrent.futures.Executor]:
+    """A pool whose tasks may take seconds; ^C does not wait for those that are under way.
+
+    Only for tasks that leave nothing half done when the process ends in the middle of them.
+    """
+    pool = concurrent.futures.ThreadPoolExecutor(threads)
+    wait = True
+    try:
+        yield pool
+    except BaseException as error:
+        wait = isinstance(error, Exception)
+        raise
+    finally:
+        pool.shutdown(wait, cancel_futures=True)
 
 
 def ordered(

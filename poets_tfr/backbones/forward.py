@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import concurrent.futures
 import contextlib
 import dataclasses
 import threading
@@ -15,7 +14,7 @@ from weakref import WeakKeyDictionary
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.backbones.precision import lowered
 from poets_tfr.backbones.settings import Xla
-from poets_tfr.parallel import ordered
+from poets_tfr.parallel import left_on_interrupt, ordered
 
 Forward = Callable[[Any], Any]
 T = TypeVar('T')
@@ -38,11 +37,11 @@ class _Turns:
         self._is_first, self._are_two = True, False
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, clock: Callable[[], float]) -> Iterator[None]:
         with self._free:
-            start = time.perf_counter()
+            start = clock()
             yield
-            takes_long = time.perf_counter() - start > _LONG_SECONDS
+            takes_long = clock() - start > _LONG_SECONDS
             if takes_long and not (self._is_first or self._are_two):  # the first one is compiled
                 self._are_two = True
                 self._free.release()
@@ -81,18 +80,21 @@ class Computed(Generic[T]):
 
 
 def features_of(
-    forward: Forward, batches: Iterable[tuple[T, Any]]
+    forward: Forward,
+    batches: Iterable[tuple[T, Any]],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Generator[Computed[T], None, None]:
     """The features of each batch (anything, pictures), in order; see `_Turns`."""
     turns = _turns.setdefault(forward, _Turns())
-    lock, computing, idle_since = threading.Lock(), 0, time.perf_counter()
+    lock, computing, idle_since = threading.Lock(), 0, clock()
 
     def fetched() -> Iterator[tuple[T, Any, float]]:
-        start = time.perf_counter()
+        start = clock()
         for what, pictures in batches:
-            now = time.perf_counter()
-            yield what, pictures, 0.0 if computing else now - max(start, idle_since)
-            start = time.perf_counter()
+            with lock:
+                waited = 0.0 if computing else clock() - max(start, idle_since)
+            yield what, pictures, waited
+            start = clock()
 
     def compute(batch: tuple[T, Any, float]) -> Computed[T]:
         nonlocal computing, idle_since
@@ -100,16 +102,16 @@ def features_of(
         with lock:
             computing += 1
         try:
-            with turns.turn():
+            with turns.turn(clock):
                 features = forward(pictures)
             return Computed(what, features.numpy(), waited)
         finally:
             with lock:
                 computing -= 1
-                idle_since = time.perf_counter()
+                idle_since = clock()
 
     with (
-        concurrent.futures.ThreadPoolExecutor(_BATCHES_AT_ONCE) as pool,
+        left_on_interrupt(_BATCHES_AT_ONCE) as pool,
         contextlib.closing(ordered(pool, compute, fetched(), _BATCHES_AT_ONCE + 1)) as computed,
     ):
         yield from computed

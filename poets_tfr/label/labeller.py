@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from poets_tfr import files
 from poets_tfr.errors import InputError
 from poets_tfr.export.foreign_graph import Feeding
 from poets_tfr.export.opening import open_export
-from poets_tfr.parallel import ordered
+from poets_tfr.parallel import left_on_interrupt, ordered
 from poets_tfr.records import codecs
 from poets_tfr.records.codecs import BadPictureError
 
@@ -83,10 +82,7 @@ class Labeller:
         """Labels any number of picture files, in their order, a batch at a time."""
         iterator = iter(paths)
         batches = iter(lambda: list(itertools.islice(iterator, _BATCH)), [])
-        with (
-            codecs.pillow_silenced(),
-            concurrent.futures.ThreadPoolExecutor(_BATCHES_AT_ONCE) as pool,
-        ):
+        with codecs.pillow_silenced(), left_on_interrupt(_BATCHES_AT_ONCE) as pool:
             for labelled in ordered(pool, self._label_batch, batches, 2 * _BATCHES_AT_ONCE):
                 yield from labelled
 
