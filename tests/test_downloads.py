@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import http.server
 import io
@@ -68,6 +69,22 @@ def hang_up(handler: http.server.BaseHTTPRequestHandler) -> None:
 
 def gibberish(handler: http.server.BaseHTTPRequestHandler) -> None:
     handler.wfile.write(b'this is no HTTP\r\n\r\n')
+
+
+def raw(*lines: bytes) -> Answer:
+    return lambda handler: handler.wfile.write(b'\r\n'.join([*lines, b'', b'']))
+
+
+def dripping(beginning: bytes) -> Answer:
+    """Sends the beginning, and then a byte now and then for as long as somebody listens."""
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(beginning)
+        with contextlib.suppress(OSError):
+            while not threading.Event().wait(0.01):
+                handler.wfile.write(b'1')
+
+    return answer
 
 
 @pytest.fixture
@@ -176,6 +193,59 @@ def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(tmp_path / 'models/weights.bin') in str(raised.value)
 
 
+STARTED = b'HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n'
+
+
+@pytest.mark.parametrize(
+    'beginning',
+    [
+        b'HTTP/1.1 ',
+        STARTED,
+        STARTED + b'\r\n',
+        STARTED + b'\r\n' + bytes(500_000),
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n',
+    ],
+    ids=['first line', 'headers', 'content', 'rest', 'chunks'],
+)
+def test_a_server_that_drips_does_not_hold_the_run(
+    server: Server, tmp_path: Path, beginning: bytes
+) -> None:
+    server.answers = [dripping(beginning)]
+    with pytest.raises(InputError, match='under 1,000 bytes/s for 0.3 s') as raised:
+        downloads.fetch(server.download(), str(tmp_path), patience=0.3)
+    assert f'{server.url}/models/weights.bin' in str(raised.value)
+    assert f'put it at {tmp_path}/weights.bin' in str(raised.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    'answer',
+    [
+        raw(b'HTTP/1.1 404 Not\x1b[2J found'),
+        raw(b'HTTP/1.1 302 Found', b'Location: evil://\x1b]0;title\x07'),
+        raw(b'HTTP/1.1 302 Found', b'Location: http://['),
+        raw(b'HTTP/1.1 \x1b[2J OK'),
+    ],
+    ids=['reason', 'location', 'no location', 'status'],
+)
+def test_what_a_server_says_does_not_reach_the_terminal_as_it_is(
+    server: Server, tmp_path: Path, answer: Answer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answers = [answer]
+    with caplog.at_level('INFO', 'poets_tfr'), pytest.raises(InputError) as raised:
+        downloads.fetch(server.download(), str(tmp_path))
+    assert 'Download failed' in caplog.text
+    assert all(c.isprintable() or c == '\n' for c in caplog.text + str(raised.value))
+
+
+@pytest.mark.parametrize('length', [b'abc', b'-5', b'9' * 5000, '٣'.encode()])
+def test_a_length_that_is_none(server: Server, tmp_path: Path, length: bytes) -> None:
+    answer = raw(b'HTTP/1.1 200 OK', b'Content-Length: ' + length, b'', CONTENT)
+    server.answers = [answer]
+    digest = f'sha256:{hashlib.sha256(CONTENT + bytes([13, 10] * 2)).hexdigest()}'
+    assert downloads.fetch(server.download(digest), str(tmp_path))
+
+
 def test_a_file_put_there_by_hand_is_used_and_checked(server: Server, tmp_path: Path) -> None:
     path = tmp_path / 'weights.bin'
     path.write_bytes(CONTENT)
@@ -196,7 +266,7 @@ def test_the_offline_message_reaches_the_user(
     def refuse(*args: object, **kwargs: object) -> None:
         raise urllib.error.URLError('[Errno -2] Name or service not known')
 
-    monkeypatch.setattr(urllib.request, 'urlopen', refuse)
+    monkeypatch.setattr(urllib.request.OpenerDirector, 'open', refuse)
     config = BackboneConfig(architecture='mobilenet_1.0_224', model_dir=str(tmp_path))
     with pytest.raises(InputError) as raised:
         frozen.check_available(config)
@@ -291,8 +361,67 @@ def test_a_hostile_module_does_nothing(
     assert not (models / 'outside').exists()
 
 
+def header(kind: bytes, size: int, name: str = 'saved_model.pb') -> bytes:
+    """The 512 bytes that begin a member of an archive; its content may never come."""
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+BOMBS = {
+    'large': header(tarfile.REGTYPE, 3 << 30),
+    'long header': header(tarfile.XHDTYPE, 3 << 30),
+}
+
+
+@pytest.mark.parametrize('bomb', BOMBS.values(), ids=BOMBS)
+def test_an_archive_that_is_more_than_it_looks_is_given_up(
+    server: Server, tmp_path: Path, bomb: bytes
+) -> None:
+    packed = gzip.compress(bomb, 1)
+    assert len(packed) < 2 << 20
+    server.answers = [content(packed)]
+    with pytest.raises(InputError, match='more than 256 MiB') as raised:
+        downloads.fetch_module(server.url, str(tmp_path / 'models'))
+    assert f'tfhub_module={server.url}: {tmp_path}/models/module-' in str(raised.value)
+    assert 'Nothing was kept' in str(raised.value)
+    assert not list((tmp_path / 'models').iterdir())
+    (tmp_path / 'a.tgz').write_bytes(packed)
+    with pytest.raises(InputError, match='more than 256 MiB'):
+        downloads.read_member(str(tmp_path / 'a.tgz'), 'graph.pb')
+
+
+def test_an_archive_of_too_many_files(tmp_path: Path) -> None:
+    (tmp_path / 'a.tgz').write_bytes(gzip.compress(header(tarfile.REGTYPE, 0) * 20_001, 1))
+    with pytest.raises(InputError, match='more than 20,000 files'):
+        downloads.read_member(str(tmp_path / 'a.tgz'), 'graph.pb')
+
+
+def test_a_refused_archive_that_was_put_there_by_hand_stays(server: Server, tmp_path: Path) -> None:
+    server.answers = [content(b'<html>Please log in</html>')]
+    with pytest.raises(InputError, match='Not a gzipped file.*Nothing was kept') as raised:
+        downloads.fetch_module(server.url, str(tmp_path))
+    match = re.search(r'module-[0-9a-f]+\.tgz', str(raised.value))
+    assert match
+    by_hand = tmp_path / match[0]
+    archive_of(by_hand, ('saved_model.pb', b''), ('../\x1b[2J', b''))
+    with pytest.raises(InputError, match=r'outside.*Delete it and run again') as raised:
+        downloads.fetch_module(server.url, str(tmp_path))
+    assert str(raised.value).isprintable()
+    assert list(tmp_path.iterdir()) == [by_hand]
+
+
 def test_an_archive_without_a_module(server: Server, tmp_path: Path) -> None:
     server.answers = [content(archive_of(tmp_path / 'a.tgz', ('readme', b'hello')))]
+    models = tmp_path / 'models'
     for _ in range(2):
-        with pytest.raises(InputError, match=f'tfhub_module={server.url}'):
-            downloads.fetch_module(server.url, str(tmp_path / 'models'))
+        with pytest.raises(InputError, match=f'tfhub_module={server.url}.* no saved_model.pb'):
+            downloads.fetch_module(server.url, str(models))
+        assert not list(models.iterdir())
+    assert len(server.requests) == 2
+    archive_of(tmp_path / 'a.tgz', ('saved_model.pb', b''))
+    server.answers = [content((tmp_path / 'a.tgz').read_bytes())]
+    folder = Path(downloads.fetch_module(server.url, str(models)))
+    (folder / 'saved_model.pb').unlink()
+    with pytest.raises(InputError, match=f'{folder} holds no saved_model.pb. Delete it'):
+        downloads.fetch_module(server.url, str(models))

@@ -41,8 +41,8 @@ def _main(given: dict[str, Any], positional: list[str]) -> None:
     files.check_writable_dir(config.out_dir, 'out_dir')
     folder = os.path.join(config.out_dir, 'flower_photos')
     if not os.path.isdir(folder):
-        archive = downloads.fetch(downloads.Download(config.url, config.digest), config.out_dir)
-        downloads.unpack(archive, folder, root='flower_photos')
+        download = downloads.Download(config.url, config.digest)
+        downloads.fetch_unpacked(download, folder, root='flower_photos')
     print(f'The photos are in {folder}')
 
 
