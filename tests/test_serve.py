@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import http.client
 import json
@@ -9,8 +10,12 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +26,10 @@ import numpy as np
 import pytest
 from command_line import ROOT, Ended, Places, call, start
 
+from poets_tfr.label import serve
 from poets_tfr.label.labeller import Labeller
+from poets_tfr.label.settings import ServeConfig
+from poets_tfr.records import headers
 
 
 @contextlib.contextmanager
@@ -56,11 +64,11 @@ def port(trained: tuple[Places, Ended]) -> Iterator[int]:
 
 
 def ask(
-    port: int, method: str, path: str, body: bytes = b'', headers: dict[str, str] | None = None
+    port: int, method: str, path: str, body: bytes = b'', sent: dict[str, Any] | None = None
 ) -> tuple[int, Any, dict[str, str]]:
     connection = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
     with contextlib.closing(connection):
-        connection.request(method, path, body or None, headers or {})
+        connection.request(method, path, body or None, sent or {})
         response = connection.getresponse()
         content = response.read()
         is_json = response.headers['Content-Type'] == 'application/json'
@@ -116,8 +124,11 @@ def test_what_is_served(port: int) -> None:
         ('POST', '/label', b'', {'Transfer-Encoding': 'chunked'}, 411),
         ('POST', '/label', bytes((1 << 20) + 1), {}, 413),
         ('POST', '/label', b'', {'Content-Length': '-5'}, 411),
-        ('POST', '/', b'x', {}, 404),
-        ('GET', '/label', b'', {}, 404),
+        ('POST', '/label', b'', {'Content-Length': 'abc'}, 411),
+        ('POST', '/label', b'', {'Content-Length': '٣'.encode()}, 411),
+        ('POST', '/label', b'', {'Content-Length': '9' * 5000}, 413),
+        ('POST', '/', b'x', {}, 405),
+        ('GET', '/label', b'', {}, 405),
         ('GET', '/../setup.cfg', b'', {}, 404),
         ('GET', '/page.css/../../labeller.py', b'', {}, 404),
         ('GET', '/', b'', {'Host': 'evil.example'}, 403),
@@ -125,14 +136,18 @@ def test_what_is_served(port: int) -> None:
         ('POST', '/label', picture('bluebells'), {'Host': 'evil.example'}, 403),
         ('POST', '/label', picture('bluebells'), {'Origin': 'http://evil.example'}, 403),
         ('POST', '/label', picture('bluebells'), {'Origin': 'null'}, 403),
+        ('POST', '/label', picture('bluebells'), {'Origin': 'http://['}, 403),
+        ('GET', '/', b'', {'Host': '['}, 403),
+        ('GET', '/', b'', {'Host': 'localhost['}, 403),
+        ('GET', '/', b'', {'Host': ''}, 403),
         ('GET', '/', b'', {'Host': 'localhost:99'}, 200),
         ('GET', '/', b'', {'Host': '[::1]:99'}, 200),
-        ('DELETE', '/', b'', {}, 501),
-        ('PUT', '/label', picture('bluebells'), {}, 501),
+        ('DELETE', '/', b'', {}, 405),
+        ('PUT', '/label', picture('bluebells'), {}, 405),
     ],
 )
 def test_what_is_refused(
-    port: int, method: str, path: str, body: bytes, headers: dict[str, str], status: int
+    port: int, method: str, path: str, body: bytes, headers: dict[str, Any], status: int
 ) -> None:
     found, answer, _ = ask(port, method, path, body, headers)
     assert found == status, answer
@@ -164,9 +179,124 @@ print(status, 'tensorflow' in sys.modules)
 
 
 def test_no_graph() -> None:
-    ended = call('serve', '--graph=nowhere.pb')
+    ended = call('serve', '--graph=nowhere.pb', '--port=0')
     assert (ended.status, ended.out) == (1, '')
     assert 'nowhere.pb not found' in ended.err
+
+
+@contextlib.contextmanager
+def serving(labeller: Labeller, patience: float, connect: int = 1) -> Iterator[list[socket.socket]]:
+    """Connections that were made before anything was served; in this process."""
+    config = ServeConfig(port=0, max_upload_mib=200)
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(serve.listen(config))
+        address = listening.getsockname()
+        connections = [
+            stack.enter_context(socket.create_connection(address, 60)) for _ in range(connect)
+        ]
+        application = serve.Application(labeller, 'graph', config)
+        server = stack.enter_context(serve.Server(listening, config.host, application, patience))
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(server.shutdown)
+        yield connections
+
+
+def answer_of(connection: socket.socket) -> tuple[int, Any]:
+    with http.client.HTTPResponse(connection) as response:
+        response.begin()
+        return response.status, json.loads(response.read())
+
+
+@pytest.fixture(scope='module')
+def labeller(trained: tuple[Places, Ended]) -> Labeller:
+    return Labeller(str(trained[0].graph))
+
+
+def test_two_hundred_connect_at_once(labeller: Labeller) -> None:
+    with serving(labeller, 60, connect=200) as connections:
+        for connection in connections:
+            connection.sendall(b'GET /model HTTP/1.1\r\nHost: localhost\r\n\r\n')
+        answers = [answer_of(connection) for connection in connections]
+    assert answers == [(200, {'graph': 'graph', 'labels': colours.LABELS})] * 200
+
+
+def post(length: int, content: bytes = b'') -> bytes:
+    lines = f'POST /label HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n'
+    return lines.encode() + content
+
+
+def test_what_is_announced_and_not_sent_is_not_waited_for(labeller: Labeller) -> None:
+    with serving(labeller, 600) as (connection,):
+        connection.sendall(post(300 << 20))
+        assert answer_of(connection) == (413, {'error': 'Over 200 MiB.'})
+    for content in b'', b'0' * 100:
+        with serving(labeller, 0.1) as (connection,):
+            connection.sendall(post(100 << 20, content))
+            status, answer = answer_of(connection)
+        assert (status, list(answer)) == (408, ['error'])
+        assert 'The picture came too slowly' in answer['error']
+
+
+@pytest.mark.parametrize('beginning', [b'', b'GET', b'GET / HTTP/1.1\r\nHost: local'])
+def test_who_asks_for_nothing_is_not_waited_for(labeller: Labeller, beginning: bytes) -> None:
+    with serving(labeller, 0.1) as (connection,):
+        connection.sendall(beginning)
+        assert connection.recv(1) == b''
+
+
+def test_what_is_no_request_is_refused_as_json(labeller: Labeller) -> None:
+    with serving(labeller, 60) as (connection,):
+        connection.sendall(b'GET / \x1b[2J HTTP/1.1\r\n\r\n')
+        status, answer = answer_of(connection)
+    assert (status, list(answer)) == (400, ['error'])
+    assert answer['error'].isprintable()
+
+
+class Watched(Labeller):
+    """Knows how many pictures it had at once; a large one is not ready before a small one is."""
+
+    def __init__(self, graph: str):
+        super().__init__(graph)
+        self.lock, self.small_is_done = threading.Lock(), threading.Event()
+        self.at_work, self.most = collections.Counter[str](), collections.Counter[str]()
+
+    def scores(self, content: bytes) -> np.ndarray:
+        kind = 'small' if headers.read(content).width < 5000 else 'large'
+        with self.lock:
+            self.at_work[kind] += 1
+            self.most |= self.at_work
+        try:
+            if kind == 'large':
+                assert self.small_is_done.wait(60)
+            time.sleep(0.02)  # for another to come
+            return super().scores(content)
+        finally:
+            if kind == 'small':
+                self.small_is_done.set()
+            with self.lock:
+                self.at_work[kind] -= 1
+
+
+def large_picture() -> bytes:
+    """A PNG whose header says that it is large; most of its pixels are missing."""
+    small = picture('bluebells', picture_format='PNG')
+    said = b'IHDR' + (5001).to_bytes(4, 'big') * 2 + small[24:29]
+    return small[:12] + said + zlib.crc32(said).to_bytes(4, 'big') + small[33:]
+
+
+def test_large_pictures_are_labelled_one_at_a_time_and_small_ones_beside_them(
+    trained: tuple[Places, Ended],
+) -> None:
+    watched = Watched(str(trained[0].graph))
+    pictures = [large_picture()] * 3 + [picture('bluebells')] * 12
+    with serving(watched, 60, connect=len(pictures)) as connections:
+        for connection, content in zip(connections, pictures, strict=True):
+            connection.sendall(post(len(content), content))
+        statuses = [answer_of(connection)[0] for connection in connections]
+    assert statuses == [415] * 3 + [200] * 12
+    assert watched.most == {'large': 1, 'small': 2}
 
 
 HOSTILE = '<img src=x onerror="document.title=1">.jpg'
