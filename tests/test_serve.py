@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -231,9 +232,11 @@ def test_what_is_announced_and_not_sent_is_not_waited_for(labeller: Labeller) ->
     with serving(labeller, 600) as (connection,):
         connection.sendall(post(300 << 20))
         assert answer_of(connection) == (413, {'error': 'Over 200 MiB.'})
-    for content in b'', b'0' * 100:
-        with serving(labeller, 0.1) as (connection,):
-            connection.sendall(post(100 << 20, content))
+    for dripping in False, True:
+        with serving(labeller, 0.2) as (connection,):
+            connection.sendall(post(100 << 20, b'some of it'))
+            while not select.select([connection], [], [], 0.01 if dripping else 60)[0]:
+                connection.send(b'0')
             status, answer = answer_of(connection)
         assert (status, list(answer)) == (408, ['error'])
         assert 'The picture came too slowly' in answer['error']
