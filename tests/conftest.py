@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
 
+# Importing the commands changes what ^C does, as a command wants it and the tests do not.
+import poets_tfr.cli  # noqa: F401
+
 # A shell that starts the tests in the background has them, and so every tool that they start,
 # ignore ^C.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -92,7 +92,7 @@ def test_a_tf_config_that_makes_no_sense(
 def test_a_tf_config_that_cannot_work_is_refused_before_tensorflow(tmp_path: Path) -> None:
     program = f"""
 import os, sys
-from poets_tfr.tools import retrain
+from poets_tfr.cli import retrain
 os.environ['TF_CONFIG'] = '{config_of({'worker': ['localhost:23451'] * 2})}'
 status = retrain.main(['retrain.py', '--image_dir={tmp_path}'])
 print(status, 'tensorflow' in sys.modules)

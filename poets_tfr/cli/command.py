@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from absl import flags as absl_flags
 
-from poets_tfr import runtime
+from poets_tfr import cli, runtime
 from poets_tfr.cli import flags
 from poets_tfr.errors import InputError
 from poets_tfr.settings import GUESSES, Settings
@@ -43,6 +43,8 @@ class _Command:
         program = os.path.basename(argv[0])
         former = signal.signal(signal.SIGTERM, _on_sigterm)
         try:
+            if signal.getsignal(signal.SIGINT) is cli.leave_at_once:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             return self._parse_and_run(argv)
         except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

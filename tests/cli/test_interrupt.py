@@ -1,0 +1,40 @@
+"""^C while a command is still being imported."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import ROOT
+
+SLOW_NUMPY = """
+import time
+print('numpy is imported', flush=True)
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    raise ImportError('numpy: Something is wrong with the numpy installation.')  # as it does
+"""
+
+
+@pytest.mark.parametrize('tool', ['retrain', 'label_image', 'serve'])
+def test_an_interrupt_while_python_imports_is_no_traceback(tmp_path: Path, tool: str) -> None:
+    (tmp_path / 'numpy.py').write_text(SLOW_NUMPY)
+    process = subprocess.Popen(
+        [sys.executable, ROOT / f'tools/{tool}.py'],
+        env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}'},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == 'numpy is imported\n'
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (130, '')
