@@ -5,10 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from typing import Any
 
 
 class PacedReader(io.RawIOBase):
@@ -26,7 +23,7 @@ class PacedReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         """Raises TimeoutError: the sender is too slow."""
         self._connection.settimeout(max(self._left, 0.001))
         start = time.monotonic()

@@ -19,10 +19,10 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from werkzeug import Request, Response, exceptions
@@ -38,9 +38,6 @@ from poets_tfr.progress import printable
 from poets_tfr.records import headers
 from poets_tfr.records.codecs import BadPictureError
 from poets_tfr.sockets import PacedReader
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 log = logging.getLogger('poets_tfr')
 
@@ -86,7 +83,9 @@ class Application:
             Rule('/label', endpoint=self._label, methods=['POST']),
         ]).bind('localhost')  # fmt: skip
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
         request = Request(environ)
         try:
             self._check_sender(request)
