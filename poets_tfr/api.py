@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from poets_tfr import evaluation, files, runtime
+from poets_tfr import evaluation, files, runtime, writable
 from poets_tfr.backbones import frozen
 from poets_tfr.backbones.settings import BackboneConfig
 from poets_tfr.errors import InputError
@@ -132,9 +132,8 @@ def convert(image_dir: Source, **settings: Any) -> Records:
     config = build(ConversionConfig, given)
     if not config.records_dir:
         raise InputError('Must set flag --records_dir.')
-    listing = list_image_dir(config)
-    files.check_writable_dir(config.records_dir, 'records_dir')
-    conversion.convert(config, listing)
+    writable.refuse([writable.folder_fault(config.records_dir, 'records_dir')])
+    conversion.convert(config, list_image_dir(config))
     return Records.open(config.records_dir)
 
 
@@ -216,7 +215,7 @@ def evaluate(
     check_names(given, names_of(EvaluationConfig))
     config = build(EvaluationConfig, given)
     if config.report_dir:
-        files.check_writable_dir(config.report_dir, 'report_dir')
+        writable.refuse([writable.folder_fault(config.report_dir, 'report_dir')])
     found = evaluation.find(config)  # first: the model takes seconds to open
     if isinstance(model, Mapping):
         model = load(**model)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import logging
@@ -22,7 +23,7 @@ import stat
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO, Any, NamedTuple
 
 from poets_tfr.errors import InputError
@@ -36,7 +37,9 @@ _SPECIAL = {
     stat.S_IFCHR: 'a device, not a file',
     stat.S_IFBLK: 'a device, not a file',
 }
-_PART = re.compile(r'\.(?P<name>.+)\.(?P<host>[^.]+)\.(?P<pid>\d{1,9})\.[0-9a-f]{8}\.part')
+_PART = re.compile(r'\.(?P<name>.+)\.(?P<home>[^.]+)\.(?P<pid>\d{1,9})\.[0-9a-f]{8}\.part')
+_PART_SECONDS = 24 * 3600  # no file takes so long to write
+_TENSORFLOW_PATTERN = re.compile(r'[][*?\\]')
 
 
 def is_remote(path: str) -> bool:
@@ -86,7 +89,8 @@ def os_errors(path: str) -> Iterator[None]:
             tf.errors.ResourceExhaustedError: errno.ENOSPC,
         }
         number = numbers.get(type(error), errno.EIO)
-        message = error.message.split('\n')[0].removeprefix(f'{path}; ')
+        first_line = error.message.split('\n')[0]
+        message = first_line.partition(' [Op:')[0].rpartition('; ')[2]  # an op; its file; why
         raise OSError(number, message, path) from None
 
 
@@ -159,11 +163,11 @@ def _local_entry(entry: os.DirEntry[str]) -> Entry:
         fault = 'a link to nothing' if is_link else f'unreadable: {error.strerror}'
         return Entry(entry.name, False, False, 0, 0, is_link, fault)
     is_dir, is_file = stat.S_ISDIR(found.st_mode), stat.S_ISREG(found.st_mode)
-    fault = '' if is_dir or is_file else _what_it_is(found.st_mode)
+    fault = '' if is_dir or is_file else what_it_is(found.st_mode)
     return Entry(entry.name, is_dir, is_file, found.st_size, found.st_mtime_ns, is_link, fault)
 
 
-def _what_it_is(mode: int) -> str:
+def what_it_is(mode: int) -> str:
     return _SPECIAL.get(stat.S_IFMT(mode), 'not a file')
 
 
@@ -207,7 +211,7 @@ def read_regular(path: str) -> bytes:
     if not is_remote(path):
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise OSError(errno.EINVAL, _what_it_is(mode), path)
+            raise OSError(errno.EINVAL, what_it_is(mode), path)
     return read_bytes(path)
 
 
@@ -235,8 +239,9 @@ def replacing(path: str) -> Iterator[str]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             remove(part)
-        if isinstance(error, OSError) and error.errno and not error.filename:
-            raise OSError(error.errno, error.strerror, path) from None  # a full disk has no name
+        # A full disk names no file, and nobody knows the part.
+        if isinstance(error, OSError) and error.errno and error.filename in (None, part):
+            raise OSError(error.errno, error.strerror, path) from None
         raise
 
 
@@ -246,12 +251,27 @@ def part_of(path: str) -> str:
     What a killed process leaves under it, `remove_stale_parts` removes.
     """
     directory, name = path.rsplit('/', 1) if is_remote(path) else os.path.split(path)
-    return join(directory, f'.{name}.{_host()}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part')
+    name = name[:50]  # a name may be as long as names can be
+    return join(directory, f'.{name}.{_home()}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part')
 
 
 def write_bytes(path: str, content: bytes) -> None:
-    with replacing(path) as part, os_errors(path):
-        with _gfile(part).GFile(part, 'wb') if is_remote(path) else open(part, 'xb') as file:
+    with replacing(path) as part:
+        _write(part, content, path)
+
+
+def write_together(contents: Mapping[str, bytes]) -> None:
+    """Files that belong together: none is replaced before all of them are written."""
+    with contextlib.ExitStack() as parts:
+        for path, content in contents.items():
+            part = parts.enter_context(replacing(path))
+            _write(part, content, path)
+            _fsync(part)
+
+
+def _write(part: str, content: bytes, path: str) -> None:
+    with os_errors(path):
+        with _gfile(part).GFile(part, 'wb') if is_remote(part) else open(part, 'xb') as file:
             file.write(content)
 
 
@@ -303,19 +323,46 @@ def remove_empty_dir(directory: str) -> None:
 def remove_stale_parts(directory: str, sole_writer: bool = False) -> None:
     """Removes what killed processes left of their unfinished files and folders in a local folder.
 
-    Only of this machine's processes, unless the caller is the folder's `sole_writer`: a killed
-    container leaves its files under a host name that never comes back.
+    Only this machine and this container know which of their processes live; what others left goes
+    when it is a day old. All goes where the caller is the folder's `sole_writer`.
     """
     if is_remote(directory):
         return
     for name in list_names(directory):
         if match := _PART.fullmatch(name):
-            dead = match['host'] == _host() and not _is_alive(int(match['pid']))
             part = join(directory, name)
-            if (dead or sole_writer) and os.path.isdir(part):
+            is_own = match['home'] == _home()
+            is_dead = not _is_alive(int(match['pid'])) if is_own else _is_old(part)
+            if (is_dead or sole_writer) and os.path.isdir(part):
                 shutil.rmtree(part)
-            elif dead or sole_writer:
+            elif is_dead or sole_writer:
                 remove(part)
+
+
+def _is_old(part: str) -> bool:
+    """By the drive's own clock, which may be another than this machine's."""
+    try:
+        with tempfile.TemporaryFile(dir=os.path.dirname(part) or '.') as now:
+            seconds = os.stat(now.fileno()).st_mtime - os.stat(part).st_mtime
+    except OSError:
+        return False
+    return seconds > _PART_SECONDS
+
+
+@contextlib.contextmanager
+def without_patterns(directory: str) -> Iterator[str]:
+    """A name of the folder `directory` by which TensorFlow reads its checkpoints.
+
+    It takes brackets, stars, question marks and backslashes for patterns, and then finds nothing:
+    such a folder is read by a link to it.
+    """
+    if is_remote(directory) or not _TENSORFLOW_PATTERN.search(os.path.abspath(directory)):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory() as work:
+        link = os.path.join(work, 'folder')
+        os.symlink(os.path.abspath(directory), link)
+        yield link
 
 
 def sha256_of(path: str) -> str:
@@ -327,66 +374,12 @@ def sha256_of(path: str) -> str:
     return digest.hexdigest()
 
 
-def check_writable(path: str, flag: str) -> None:
-    """Raises InputError unless a file could be put at `path`; makes its folder."""
-    if is_remote(path):
-        return
-    if os.path.isdir(path):
-        raise InputError(f'--{flag}: {path} is a folder; a file name is wanted.')
-    check_writable_dir(os.path.dirname(os.path.abspath(path)), flag)
-
-
-def check_writable_dir(directory: str, flag: str) -> None:
-    """Raises InputError unless files could be put into `directory`; makes it."""
-    if is_remote(directory):
-        return
-    try:
-        os.makedirs(directory, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(f'--{flag}: {directory}: a file is in the way; name a folder.') from None
-    except OSError as error:
-        raise InputError(f'--{flag}: cannot make {directory}: {error.strerror}.') from None
-    try:
-        tempfile.TemporaryFile(dir=directory).close()
-    except OSError as error:
-        raise InputError(f'--{flag}: cannot write into {directory}: {error.strerror}.') from None
-
-
-@contextlib.contextmanager
-def only_writer(directory: str) -> Iterator[None]:
-    """Holds a local folder for this process; the lock dies with the process.
-
-    Raises:
-      InputError: another process holds it; the message says which.
-    """
-    if is_remote(directory):
-        yield
-        return
-    import fcntl
-
-    make_dirs(directory)
-    with open(join(directory, '.lock'), 'a+b') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            lock.seek(0)
-            holder = lock.read().decode(errors='replace') or 'another process'
-            raise InputError(
-                f'{directory} is being written by {holder}: wait for it, or stop it.'
-            ) from None
-        lock.truncate(0)
-        lock.write(f'process {os.getpid()} on {_host()}'.encode())
-        lock.flush()
-        yield
-
-
 def move(source: str, target: str) -> None:
     """Renames, replacing what has the name."""
     if not is_remote(target):
         os.replace(source, target)
-        _fsync(os.path.dirname(target) or '.')
+        with contextlib.suppress(OSError):  # network drives may refuse it; the name stands
+            _fsync(os.path.dirname(target) or '.')
         return
     with os_errors(target):
         if not target.startswith('s3://'):
@@ -412,8 +405,15 @@ def _fsync(path: str) -> None:
         os.close(handle)
 
 
-def _host() -> str:
-    return re.sub(r'[^A-Za-z0-9-]', '-', socket.gethostname()) or 'host'
+@functools.cache
+def _home() -> str:
+    """Names all whose process numbers mean the same: one start of a machine, one container."""
+    try:
+        with open('/proc/sys/kernel/random/boot_id', encoding='ascii') as boot:
+            told = f'{boot.read()} {os.stat("/proc/self/ns/pid").st_ino} {socket.gethostname()}'
+    except OSError:
+        told = uuid.uuid4().hex  # a system that does not say: by age alone
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
 def _is_alive(pid: int) -> bool:

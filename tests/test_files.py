@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -132,6 +133,14 @@ def test_replacing_leaves_nothing_on_an_error(folder: str, error: type[BaseExcep
     assert files.read_bytes(path) == b'old'
 
 
+def test_what_stands_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / 'x').mkdir()
+    with pytest.raises(IsADirectoryError) as raised:
+        files.write_bytes(str(tmp_path / 'x'), b'new')
+    assert raised.value.filename == str(tmp_path / 'x'), 'and not the part, which nobody knows'
+    assert [path.name for path in tmp_path.iterdir()] == ['x']
+
+
 def test_move_replaces(folder: str) -> None:
     source, target = files.join(folder, 'a'), files.join(folder, 'b')
     for content in (b'1', b'2'):
@@ -174,6 +183,13 @@ def test_tensorflow_s_errors_become_os_errors(error: type[Exception], number: in
     assert found.value.strerror == 'no room'
 
 
+def test_of_tensorflow_s_errors_the_reason_is_told() -> None:
+    says = '{{function_node __wrapped__SaveV2}} /c/x_temp/part-0; No space left on device [Op:Save]'
+    with pytest.raises(OSError, match='No space') as found, files.os_errors('/c'):
+        raise tf.errors.ResourceExhaustedError(None, None, says)
+    assert str(found.value) == "[Errno 28] No space left on device: '/c'"
+
+
 def test_other_errors_pass() -> None:
     with pytest.raises(ZeroDivisionError), files.os_errors('x'):
         1 / 0  # noqa: B018
@@ -189,8 +205,8 @@ def test_an_unknown_file_system_is_the_users_to_mend() -> None:
 # Stale parts
 
 
-def part(host: str, pid: int) -> str:
-    return f'.shard.{host}.{pid}.0123abcd.part'
+def part(home: str, pid: int) -> str:
+    return f'.shard.{home}.{pid}.0123abcd.part'
 
 
 def dead_pid() -> int:
@@ -200,13 +216,17 @@ def dead_pid() -> int:
 
 
 def test_parts_of_dead_processes_go_and_others_stay(tmp_path: Path) -> None:
+    """Another container may have the host name, and other processes of the same numbers."""
     with files.replacing(str(tmp_path / 'shard')) as own:
-        host = os.path.basename(own).split('.')[2]
-        living = {os.path.basename(own), part(host, os.getppid()), part('elsewhere', 1)}
-        others = {'.hidden', '.x.part', 'shard.0123abcd.part', part(host, 10**30)}
-        for name in {*living, *others, part(host, dead_pid())}:
+        home = os.path.basename(own).split('.')[2]
+        living = {
+            os.path.basename(own), part(home, os.getppid()), part('elsewhere', 1),
+            part('elsewhere', dead_pid()), part(socket.gethostname(), dead_pid()),
+        }  # fmt: skip
+        others = {'.hidden', '.x.part', 'shard.0123abcd.part', part(home, 10**30)}
+        for name in {*living, *others, part(home, dead_pid())}:
             (tmp_path / name).touch()
-        unfinished = tmp_path / part(host, dead_pid()) / 'variables'
+        unfinished = tmp_path / part(home, dead_pid()) / 'variables'
         unfinished.mkdir(parents=True)
         (unfinished / 'a').touch()
         files.remove_stale_parts(str(tmp_path))
@@ -215,6 +235,76 @@ def test_parts_of_dead_processes_go_and_others_stay(tmp_path: Path) -> None:
         assert {path.name for path in tmp_path.iterdir()} == others
         (tmp_path / os.path.basename(own)).touch()
     files.remove_stale_parts(str(tmp_path / 'no such folder'))
+
+
+@pytest.mark.parametrize(('hours', 'goes'), [(23, False), (25, True)])
+def test_parts_from_elsewhere_go_by_age(tmp_path: Path, hours: int, goes: bool) -> None:
+    for name in (part('elsewhere', 1), part('elsewhere', 2)):
+        path = tmp_path / name
+        path.mkdir() if '.2.' in name else path.touch()
+        long_ago = path.stat().st_mtime - hours * 3600
+        os.utime(path, (long_ago, long_ago))
+    files.remove_stale_parts(str(tmp_path))
+    assert len(list(tmp_path.iterdir())) == (0 if goes else 2)
+
+
+def test_a_name_as_long_as_names_can_be(tmp_path: Path) -> None:
+    path = tmp_path / ('ü' * 127)
+    files.write_bytes(str(path), b'content')
+    assert path.read_bytes() == b'content'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# Drives that cannot do everything
+
+
+def fsync_failing(monkeypatch: pytest.MonkeyPatch, number: int, of: Callable[[str], bool]) -> None:
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        if of(os.readlink(f'/proc/self/fd/{handle}')):
+            raise OSError(number, os.strerror(number))
+        real(handle)
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+
+
+@pytest.mark.parametrize('number', [errno.EINVAL, errno.EIO, errno.ENOTSUP])
+def test_a_folder_that_cannot_be_synced_takes_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    fsync_failing(monkeypatch, number, of=os.path.isdir)
+    files.write_bytes(str(tmp_path / 'x'), b'content')
+    assert (tmp_path / 'x').read_bytes() == b'content'
+
+
+def test_a_file_that_cannot_be_synced_takes_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write_bytes(str(tmp_path / 'x'), b'old')
+    fsync_failing(monkeypatch, errno.EIO, of=os.path.isfile)
+    with pytest.raises(OSError, match='Input/output error') as raised:
+        files.write_bytes(str(tmp_path / 'x'), b'new')
+    assert raised.value.filename == str(tmp_path / 'x')
+    assert (tmp_path / 'x').read_bytes() == b'old'
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize('last', ['a', 'b'])
+def test_files_that_belong_together_are_replaced_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    both = [str(tmp_path / 'a'), str(tmp_path / 'b')]
+    files.write_together(dict.fromkeys(both, b'old'))
+    with monkeypatch.context() as patched:
+        fsync_failing(patched, errno.ENOSPC, of=lambda path: f'/.{last}.' in path)
+        with pytest.raises(OSError, match='No space left') as raised:
+            files.write_together(dict.fromkeys(both, b'new'))
+    assert raised.value.filename == str(tmp_path / last)
+    assert [files.read_bytes(path) for path in both] == [b'old', b'old']
+    files.write_together(dict.fromkeys(both, b'new'))
+    assert [files.read_bytes(path) for path in both] == [b'new', b'new']
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
@@ -228,91 +318,16 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-# Permissions
-
-
-def test_check_writable(tmp_path: Path) -> None:
-    files.check_writable(str(tmp_path / 'a/b/graph.pb'), 'output_graph')
-    assert (tmp_path / 'a/b').is_dir()
-    files.check_writable('gs://bucket/graph.pb', 'output_graph')
-    with pytest.raises(InputError, match=r'output_graph: .*/a is a folder'):
-        files.check_writable(str(tmp_path / 'a'), 'output_graph')
-    (tmp_path / 'file').touch()
-    for path in ('file/x', 'file/x/y'):
-        with pytest.raises(InputError, match='output_graph: .*: a file is in the way'):
-            files.check_writable(str(tmp_path / path), 'output_graph')
-    with pytest.raises(InputError, match='is a file: a folder is wanted there'):
-        files.make_dirs(str(tmp_path / 'file'))
-
-
-def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
-    # Root may write anywhere, so another user tries; one who is not root tries as himself.
-    closed = tmp_path / 'closed'
-    closed.mkdir(mode=0o555)
-    script = (
-        'import os, sys\n'
-        'sys.path.insert(0, sys.argv[2])\n'
-        'from poets_tfr import files\n'
-        'from poets_tfr.config import InputError\n'
-        'if os.getuid() == 0: os.setuid(65534)\n'
-        'try: files.check_writable_dir(sys.argv[1], "records_dir")\n'
-        'except InputError as error: print(error)\n'
-    )
-    root = str(Path(files.__file__).parents[1])
-    for parent in closed.parents:
-        if parent.owner() == Path.home().owner() and parent != Path('/'):
-            parent.chmod(parent.stat().st_mode | 0o055)
-    ended = subprocess.run(
-        [sys.executable, '-c', script, str(closed), root], capture_output=True, text=True
-    )
-    assert ended.stdout == f'--records_dir: cannot write into {closed}: Permission denied.\n', (
-        ended.stderr
-    )
-
-
-# The lock
-
-
-def test_the_lock_names_the_process_that_holds_it(tmp_path: Path) -> None:
-    script = (
-        'import sys\n'
-        'sys.path.insert(0, sys.argv[2])\n'
-        'from poets_tfr import files\n'
-        'with files.only_writer(sys.argv[1]):\n'
-        '    print("held", flush=True)\n'
-        '    sys.stdin.read()\n'
-    )
-    root = str(Path(files.__file__).parents[1])
-    arguments = [sys.executable, '-c', script, str(tmp_path / 'x'), root]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b'held\n'
-        with pytest.raises(InputError) as error, files.only_writer(str(tmp_path / 'x')):
-            pass
-        assert f'{tmp_path / "x"} is being written by process {holder.pid} on ' in str(error.value)
-        holder.kill()
-        holder.wait()
-        with files.only_writer(str(tmp_path / 'x')):  # the lock has died with its process
-            pass
-    with files.only_writer(str(tmp_path / 'x')), files.only_writer(str(tmp_path / 'y')):
-        pass
-
-
-def test_a_remote_folder_has_no_lock() -> None:
-    with files.only_writer(f'{REMOTE}/x'), files.only_writer(f'{REMOTE}/x'):
-        pass
-
-
 def test_local_paths_need_no_tensorflow(tmp_path: Path) -> None:
     script = (
         'import sys\n'
         'sys.path.insert(0, sys.argv[2])\n'
-        'from poets_tfr import files\n'
+        'from poets_tfr import files, locks\n'
         'path = files.join(sys.argv[1], "x")\n'
         'files.write_json(path, {}); files.read_json(path); files.scan(sys.argv[1])\n'
         'files.move(path, path + "y"); files.size(path); files.sha256_of(path + "y")\n'
         'files.remove(path); files.remove_empty_dir(sys.argv[1])\n'
-        'with files.only_writer(sys.argv[1]): files.remove_stale_parts(sys.argv[1])\n'
+        'with locks.only_writer(sys.argv[1]): files.remove_stale_parts(sys.argv[1])\n'
         'print("tensorflow" in sys.modules)\n'
     )
     root = str(Path(files.__file__).parents[1])

@@ -14,8 +14,8 @@ WINGS = (
     'export', 'label', 'evaluation', 'export_check', 'run', 'api', 'cli',
 )  # fmt: skip
 EVERYWHERE = (
-    'errors', 'settings', 'files', 'parallel', 'places', 'progress', 'sockets', 'downloads',
-    'runtime',
+    'errors', 'settings', 'files', 'locks', 'parallel', 'places', 'progress', 'downloads',
+    'runtime', 'sockets', 'writable',
 )  # fmt: skip
 # There is no public way to freeze a TensorFlow 2 function.
 PRIVATE_BUT_NEEDED = 'tensorflow.python.framework.convert_to_constants'

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
 import shutil
 from pathlib import Path
@@ -317,8 +319,31 @@ def test_what_cannot_be_written_is_said_before_any_work(
         ended = retrain(places, model_dir, *typed)
         assert (ended.status, ended.err.count('\n')) == (1, 1)
         assert f'--{other} and --{flag} both name {one}' in ended.err
-    assert not list(places.records.iterdir())  # made, to see that it can be, but nothing is in it
+    assert not places.records.exists()
     assert (tmp_path / 'model/thesis.txt').exists()
+
+
+def test_a_graph_and_its_labels_are_replaced_together(
+    trained: tuple[Places, Ended], model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = Places(tmp_path)
+    for folder in 'records', 'bottlenecks':
+        shutil.copytree(trained[0].root / folder, tmp_path / folder)
+    for path in places.graph, places.labels:
+        path.write_bytes(b'old')
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        if '/.output_labels' in os.readlink(f'/proc/self/fd/{handle}'):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        real(handle)
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    ended = retrain(places, model_dir)
+    says = f'retrain.py: error: {places.labels}: No space left on device\n'
+    assert (ended.status, ended.err) == (1, says)
+    assert places.graph.read_bytes() == places.labels.read_bytes() == b'old'
+    assert not list(tmp_path.glob('.*'))
 
 
 def test_a_name_that_the_graph_has_already_is_refused_before_training(

@@ -6,8 +6,11 @@ import shutil
 from pathlib import Path
 
 import graphs
+import numpy as np
 import pytest
 from command_line import Ended, Places, call
+
+from poets_tfr.label.labeller import Labeller
 
 
 @pytest.fixture
@@ -86,10 +89,29 @@ def test_other_pictures_are_refused(places: Places, model_dir: Path, colours_dir
 def test_a_folder_in_use_does_not_stop_a_run_that_did_not_ask(
     places: Places, model_dir: Path
 ) -> None:
-    from poets_tfr import files
+    from poets_tfr import locks
 
-    with files.only_writer(str(places.checkpoints / 'head')):
+    with locks.only_writer(str(places.checkpoints / 'head')):
         ended = retrain(places, model_dir)
         assert ended.status == 0
         assert 'This run keeps no checkpoints.' in ended.err
         assert retrain(places, model_dir, '--resume').status == 1
+
+
+def test_folders_that_tensorflow_takes_for_patterns(
+    trained: tuple[Places, Ended], model_dir: Path, colours_dir: Path, tmp_path: Path
+) -> None:
+    odd = Places(tmp_path / r'a [1] b* c?\d')
+    for folder in 'records', 'bottlenecks':
+        shutil.copytree(trained[0].root / folder, odd.root / folder)
+    saved = f'--saved_model_dir={odd.root / "saved"}'
+    assert retrain(odd, model_dir, saved).status == 0
+    ended = retrain(odd, model_dir, saved, '--resume', steps=80)
+    assert f'Resuming at step 60, from {odd.checkpoints / "head"}.' in ended.out, ended.err
+    warm = retrain(odd, model_dir, f'--warm_start={odd.checkpoints}', steps=0)
+    assert warm.status == 0, warm.err
+    picture = (colours_dir / 'bluebells/001.jpg').read_bytes()
+    by_graph, by_model = (
+        Labeller(str(path)).scores(picture) for path in (odd.graph, odd.root / 'saved')
+    )
+    np.testing.assert_allclose(by_model, by_graph, atol=1e-6)

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from poets_tfr import downloads, files, progress
+from poets_tfr import downloads, files, progress, writable
 from poets_tfr.backbones import folding, keras_models, random_weights
 from poets_tfr.backbones.catalog import (
     BackboneSpec,
@@ -63,8 +63,6 @@ class Backbone:
 
 def check_available(config: BackboneConfig) -> None:
     """Fetches what the backbone needs; before any long work, and without TensorFlow."""
-    if os.path.isfile(config.model_dir):
-        raise InputError(f'--model_dir: {config.model_dir}: a file is in the way; name a folder.')
     if config.tfhub_module:
         _module_dir(config)
         return
@@ -77,6 +75,23 @@ def check_available(config: BackboneConfig) -> None:
         raise InputError(
             f'--weights={config.weights}: no such file; it is imagenet, random or a weights file.'
         )
+
+
+def place_fault(config: BackboneConfig) -> str:
+    """Why model_dir cannot take what `check_available` would fetch; '' where all is well."""
+    if os.path.isfile(config.model_dir):
+        return f'--model_dir: {config.model_dir}: a file is in the way; name a folder.'
+    if config.tfhub_module:
+        return ''
+    source = backbone_spec(config.architecture, config.image_size).source
+    if isinstance(source, FrozenGraphSource):
+        file = source.download.file
+    elif config.weights == 'imagenet':
+        file = source.imagenet_weights.file
+    else:
+        return ''
+    is_there = files.exists(files.join(config.model_dir, file))
+    return '' if is_there else writable.folder_fault(config.model_dir, 'model_dir')
 
 
 def load(config: BackboneConfig) -> Backbone:
@@ -162,7 +177,10 @@ def _load_keras(spec: BackboneSpec, source: KerasSource, config: BackboneConfig)
         model = keras_models.build(spec, source, path, config.weights == 'imagenet')
         backbone = freeze_model(model, spec, source, digest)
     content = backbone.graph_def.SerializeToString(deterministic=True)
-    files.write_bytes(files.join(kept, f'{name}-{_digest(content)[:16]}.pb'), content)
+    try:
+        files.write_bytes(files.join(kept, f'{name}-{_digest(content)[:16]}.pb'), content)
+    except OSError as error:  # another's model_dir, say
+        log.warning('%s is built anew by every run: %s.', spec.name, error)
     return backbone
 
 
@@ -223,7 +241,8 @@ def _load_saved_model(config: BackboneConfig) -> Backbone:
 
     directory = _module_dir(config)
     try:
-        module = tf.saved_model.load(directory)
+        with files.without_patterns(directory) as readable:
+            module = tf.saved_model.load(readable)
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise InputError(f'--tfhub_module={directory} does not load: {error}') from None
     size = config.image_size or _stated_size(module)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import io
 import logging
 import os
 import re
@@ -41,6 +42,9 @@ class _Command:
     def run(self, argv: list[str]) -> int:
         """Whatever the user can mend ends with one line on stderr and a status."""
         program = os.path.basename(argv[0])
+        for stream in sys.stdout, sys.stderr:
+            if isinstance(stream, io.TextIOWrapper):  # escaped, what the terminal cannot show
+                stream.reconfigure(errors='backslashreplace')
         former = signal.signal(signal.SIGTERM, _on_sigterm)
         try:
             if signal.getsignal(signal.SIGINT) is cli.leave_at_once:

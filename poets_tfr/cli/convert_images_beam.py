@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from poets_tfr import files, runtime
+from poets_tfr import runtime, writable
 from poets_tfr.cli import command
 from poets_tfr.errors import InputError
 from poets_tfr.records import image_dir
@@ -43,7 +43,7 @@ def _main(given: dict[str, Any], beam_flags: list[str]) -> None:
         if not getattr(config, name):
             raise InputError(f'Must set flag --{name}.')
     listing = image_dir.list_image_dir(config)
-    files.check_writable_dir(config.records_dir, 'records_dir')
+    writable.refuse([writable.folder_fault(config.records_dir, 'records_dir')])
     beam.convert(config, listing, beam_flags)
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any, ClassVar
 
-from poets_tfr import downloads, files
+from poets_tfr import downloads, writable
 from poets_tfr.cli import command
 from poets_tfr.errors import InputError
 from poets_tfr.settings import Settings, build, setting
@@ -38,7 +38,7 @@ def _main(given: dict[str, Any], positional: list[str]) -> None:
     config = build(FetchConfig, given)
     if not config.out_dir:
         raise InputError('Must set flag --out_dir.')
-    files.check_writable_dir(config.out_dir, 'out_dir')
+    writable.refuse([writable.folder_fault(config.out_dir, 'out_dir')])
     folder = os.path.join(config.out_dir, 'flower_photos')
     if not os.path.isdir(folder):
         download = downloads.Download(config.url, config.digest)

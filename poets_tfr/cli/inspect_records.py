@@ -10,7 +10,7 @@ import dataclasses
 import sys
 from typing import Any, ClassVar
 
-from poets_tfr import files, runtime
+from poets_tfr import runtime, writable
 from poets_tfr.cli import command
 from poets_tfr.errors import InputError
 from poets_tfr.records import checking, contact_sheet
@@ -48,7 +48,7 @@ def _main(given: dict[str, Any], positional: list[str]) -> int:
     manifest = load_manifest(config.records_dir)
     print(checking.describe(manifest), flush=True)
     if config.show:
-        files.check_writable_dir(config.show_dir, 'show_dir')
+        writable.refuse([writable.folder_fault(config.show_dir, 'show_dir')])
         records = Records(config.records_dir, manifest)
         for path in contact_sheet.write_all(records, config.show, config.show_dir):
             print(f'Contact sheet: {path}', flush=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from poets_tfr import files
+from poets_tfr import files, writable
 from poets_tfr.backbones import forward
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.errors import InputError
@@ -31,15 +31,17 @@ from poets_tfr.training.head import Head
 _DESCRIPTION = os.path.join('assets.extra', descriptions.FILE)
 
 
-def check_dir(directory: str) -> None:
-    """Raises InputError unless the folder is free, or holds versions that Serving could serve."""
-    files.check_writable_dir(os.path.abspath(directory), 'saved_model_dir')
+def fault(directory: str) -> str:
+    """Why it is no place for versions that Serving could serve; '' where it is. Makes nothing."""
+    if fault := writable.folder_fault(directory, 'saved_model_dir'):
+        return fault
     foreign = [name for name in files.list_names(directory) if not _is_version_or_hidden(name)]
     if foreign:
-        raise InputError(
+        return (
             f'--saved_model_dir={directory} holds something else ({foreign[0]}): name an empty or '
             'new folder.'
         )
+    return ''
 
 
 def save(
@@ -61,7 +63,7 @@ def save(
     """
     import tensorflow as tf
 
-    check_dir(directory)
+    writable.refuse([fault(directory)])
     directory = os.path.abspath(directory)
     description = Description.of(backbone, labels, store_max_side=store_max_side)
     model = {'description': json.loads(description.to_json()), 'head': _digest(head)}
@@ -72,13 +74,14 @@ def save(
     files.remove_stale_parts(directory)
     work = files.part_of(os.path.join(directory, 'new'))
     try:
-        os.mkdir(work)
+        os.makedirs(work)
         labels_file = os.path.join(work, 'labels.txt')
         files.write_bytes(labels_file, description.labels_txt())
         new = os.path.join(work, 'new')
         module = _module(backbone, head, description, labels_file)
         signatures = {'serving_default': module.from_pictures, 'encoded': module.from_encoded}
-        tf.saved_model.save(module, new, signatures=signatures)
+        with files.os_errors(directory):
+            tf.saved_model.save(module, new, signatures=signatures)
         files.write_json(os.path.join(new, _DESCRIPTION), model)
         version = os.path.join(directory, str(versions[-1] + 1 if versions else 1))
         os.rename(new, version)  # fails where another run has just written this version
@@ -106,7 +109,8 @@ def load(directory: str) -> tuple[Any, Description]:
         )
     description = Description.from_json(json.dumps(model.get('description')), directory)
     try:
-        loaded = tf.saved_model.load(directory)
+        with files.without_patterns(directory) as readable:
+            loaded = tf.saved_model.load(readable)
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise InputError(f'--graph: {directory} does not load: {error}') from None
 

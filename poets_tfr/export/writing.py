@@ -8,11 +8,10 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from poets_tfr import files
+from poets_tfr import files, writable
 from poets_tfr.backbones.catalog import KerasSource
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.errors import InputError
-from poets_tfr.export import keras_model, saved_model, tflite
+from poets_tfr.export import frozen_graph, keras_model, saved_model, tflite
 from poets_tfr.export.frozen_graph import FrozenGraph
 from poets_tfr.export.settings import ExportConfig
 from poets_tfr.training.head import Head
@@ -41,24 +40,22 @@ class Export:
     agreement_is_needed: bool = True
 
 
-def check_outputs(output: ExportConfig) -> None:
-    """Raises InputError when a place for an export cannot be written, or is another's as well."""
+def output_faults(output: ExportConfig) -> list[str]:
+    """Why places for exports cannot be written, or are two exports' at once; '' where all is well.
+
+    Nothing is made there.
+    """
+    faults = []
     flag_of: dict[str, str] = {}
     for flag in 'output_graph', 'output_labels', 'saved_model_dir', 'tflite_output', 'keras_output':
         if path := getattr(output, flag):
             place = path if files.is_remote(path) else os.path.realpath(path)
             if place in flag_of:
-                raise InputError(
-                    f'--{flag_of[place]} and --{flag} both name {path}: name two files.'
-                )
+                faults.append(f'--{flag_of[place]} and --{flag} both name {path}: name two files.')
             flag_of[place] = flag
-    files.check_writable(output.output_graph, 'output_graph')
-    files.check_writable(output.output_labels, 'output_labels')
-    if output.saved_model_dir:
-        saved_model.check_dir(output.saved_model_dir)
-    for flag in 'tflite_output', 'keras_output':
-        if path := getattr(output, flag):
-            files.check_writable(path, flag)
+            of_folder = flag == 'saved_model_dir'
+            faults.append(saved_model.fault(path) if of_folder else writable.file_fault(path, flag))
+    return faults
 
 
 def write_exports(
@@ -81,8 +78,13 @@ def write_exports(
     description = graph.description
     log.info('Converted 2 variables to const ops.')
     log.info('Save final result to : %s', output.output_graph)
-    graph.save(output.output_graph, head.weights.numpy(), head.biases.numpy())
-    files.write_bytes(output.output_labels, description.labels_txt())
+    whole = graph.with_head(head.weights.numpy(), head.biases.numpy())
+    files.write_together(
+        {
+            output.output_graph: frozen_graph.serialized(whole),
+            output.output_labels: description.labels_txt(),
+        }
+    )
     exact = _exact(backbone)
     exports = [
         dataclasses.replace(

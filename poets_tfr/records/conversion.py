@@ -12,9 +12,9 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from poets_tfr import files, progress
+from poets_tfr import files, locks, progress
 from poets_tfr.errors import InputError
 from poets_tfr.records import codecs, duplicates
 from poets_tfr.records.duplicates import Duplicate, Member
@@ -58,6 +58,9 @@ def convert(
 ) -> Manifest:
     """Makes `config.records_dir` hold exactly the pictures of `listing`; does only what is missing.
 
+    Records that stand are only read, by any number of runs at a time. Whoever has to write waits
+    until nobody else does, `lock_timeout` seconds at most.
+
     Args:
       make_missing: makes the missing shards in place of this process, on other machines say.
 
@@ -69,12 +72,19 @@ def convert(
     """
     log.info('%s', table([label for _, label in listing.classes], listing.counts()))
     name = f'Converting {len(listing.pictures)} pictures to {config.records_dir}'
-    with files.only_writer(config.records_dir), progress.stage(name):
-        files.remove_stale_parts(config.records_dir, sole_writer=True)
+    with progress.stage(name):
         manifest = _Conversion(config, listing, make_missing or _make_shards_with_bar).run()
     outcomes = ', '.join(f'{count} {what}' for what, count in sorted(manifest.outcomes.items()))
     log.info('Found %d files: %s, %d ignored.', manifest.found, outcomes, manifest.ignored)
     return manifest
+
+
+class _Result(NamedTuple):
+    """What records_dir holds, or is to hold: the shards' indexes are in the order of the plans."""
+
+    manifest: Manifest
+    indexes: dict[str, ShardIndex]
+    copies: list[Duplicate]
 
 
 class _Conversion:
@@ -87,25 +97,61 @@ class _Conversion:
         self._bad = 0
 
     def run(self) -> Manifest:
+        records_dir, timeout = self._config.records_dir, self._config.lock_timeout
+        result = self._standing_result()
+        if result is None:
+            with locks.only_writer(records_dir, timeout):
+                files.remove_stale_parts(records_dir, sole_writer=True)
+                result = self._converted()
+        else:
+            log.info('Records: %s stands.', records_dir)
+        labels, where = result.manifest.labels, files.join(records_dir, DUPLICATES)
+        duplicates.report(result.copies, labels, where)
+        self._warn_of_bad(result.indexes)
+        return result.manifest
+
+    def _standing_result(self) -> _Result | None:
+        """What stands, where nothing has to be written: it is looked for without the lock."""
+        manifest = files.join(self._config.records_dir, MANIFEST)
+        if not files.exists(manifest) or files.exists(self._staging):
+            return None
         with _SeenFiles(self._config) as seen:
-            self._listing = duplicates.settle(self._config, self._listing, seen.sha256_of)
-            plans = plan_shards(self._config, self._listing)
-            standing = {plan.name: index for plan in plans if (index := self._standing(plan, seen))}
-            for entry in _skipped(standing):
-                self._count(entry)
+            plans, standing = self._plan(seen)
+            if len(standing) < len(plans):
+                return None
+            result = self._result(plans, standing)
+        return result if self._stands(result) else None
+
+    def _converted(self) -> _Result:
+        with _SeenFiles(self._config) as seen:
+            plans, standing = self._plan(seen)
             missing = [plan for plan in plans if plan.name not in standing]
             if standing and missing:
                 log.info('Records: %d of %d shards stand.', len(standing), len(plans))
             written = self._write(missing, seen) if missing else {}
-        made = standing | written
+        result = self._result(plans, standing | written)
+        if self._stands(result):  # whoever was waited for has made them
+            log.info('Records: %s stands.', self._config.records_dir)
+        else:
+            self._publish(result)
+        return result
+
+    def _plan(self, seen: _SeenFiles) -> tuple[list[ShardPlan], dict[str, ShardIndex]]:
+        """All shards, and the indexes of those that stand; counts the bad pictures of these."""
+        self._bad, self._staged = 0, set()
+        self._listing = duplicates.settle(self._config, self._listing, seen.sha256_of)
+        plans = plan_shards(self._config, self._listing)
+        standing = {plan.name: index for plan in plans if (index := self._standing(plan, seen))}
+        for entry in _skipped(standing):
+            self._count(entry)
+        return plans, standing
+
+    def _result(self, plans: list[ShardPlan], made: Mapping[str, ShardIndex]) -> _Result:
         indexes = {plan.name: made[plan.name] for plan in plans}
         copies = _duplicates(plans, indexes)
         manifest = _manifest(self._config, self._listing, plans, indexes, len(copies))
         _check_no_split_lost(manifest, self._listing)
-        self._publish(manifest, indexes, copies)
-        duplicates.report(copies, manifest.labels, files.join(self._config.records_dir, DUPLICATES))
-        self._warn_of_bad(indexes)
-        return manifest
+        return _Result(manifest, indexes, copies)
 
     def _warn_of_bad(self, indexes: dict[str, ShardIndex]) -> None:
         bad = [entry for entry in _skipped(indexes) if entry.outcome == 'skipped']
@@ -168,35 +214,37 @@ class _Conversion:
                 'replaced. Mend or remove them, or raise the fraction.'
             )
 
-    def _publish(
-        self, manifest: Manifest, indexes: dict[str, ShardIndex], copies: list[Duplicate]
-    ) -> None:
-        """Puts everything in its place, the manifest last; a records_dir that is right stays."""
-        records_dir = self._config.records_dir
-        contents = {
-            SKIPPED: skipped_tsv(_skipped(indexes)),
-            DUPLICATES: duplicates_tsv(copies),
-            **tfds_metadata(manifest),
-            MANIFEST: files.json_bytes(manifest.to_json()),
+    def _stands(self, result: _Result) -> bool:
+        return not files.exists(self._staging) and all(
+            _holds(files.join(self._config.records_dir, name), content)
+            for name, content in self._contents(result).items()
+        )
+
+    def _contents(self, result: _Result) -> dict[str, bytes]:
+        """The files beside the shards; the manifest is the last."""
+        dali = result.indexes.values() if self._config.write_index else ()
+        return {
+            **{index.shard + DALI_SUFFIX: dali_index(index) for index in dali},
+            SKIPPED: skipped_tsv(_skipped(result.indexes)),
+            DUPLICATES: duplicates_tsv(result.copies),
+            **tfds_metadata(result.manifest),
+            MANIFEST: files.json_bytes(result.manifest.to_json()),
         }
-        if self._config.write_index:
-            contents = {i.shard + DALI_SUFFIX: dali_index(i) for i in indexes.values()} | contents
-        if not files.exists(self._staging) and all(
-            _holds(files.join(records_dir, name), content) for name, content in contents.items()
-        ):
-            log.info('Records: %s stands.', records_dir)
-            return
+
+    def _publish(self, result: _Result) -> None:
+        """Puts everything in its place, the manifest last."""
+        records_dir = self._config.records_dir
         files.remove(files.join(records_dir, MANIFEST))
         for name in sorted(self._staged):
             for suffix in INDEX_SUFFIX, DALI_SUFFIX:
                 files.remove(files.join(records_dir, name + suffix))
             for moved in name, name + INDEX_SUFFIX:
                 files.move(files.join(self._staging, moved), files.join(records_dir, moved))
-        self._remove_old_shards(indexes)
+        self._remove_old_shards(result.indexes)
         for name in files.list_names(self._staging):
             files.remove(files.join(self._staging, name))
         files.remove_empty_dir(self._staging)
-        for name, content in contents.items():
+        for name, content in self._contents(result).items():
             files.write_bytes(files.join(records_dir, name), content)
 
     def _remove_old_shards(self, indexes: dict[str, ShardIndex]) -> None:

@@ -149,6 +149,12 @@ class ConversionConfig(Settings):
         within(0, 4096, '0 (as the cores want) to 4096'),
         affects='speed',
     )
+    lock_timeout: int = setting(
+        3600,
+        'How many seconds to wait while another run writes into records_dir; 0: do not wait.',
+        at_least(0, '0 (do not wait) or more'),
+        affects='speed',
+    )
 
     def check(self) -> None:
         if self.image_dir and self.records_dir and _is_inside(self.records_dir, self.image_dir):

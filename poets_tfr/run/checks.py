@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import os
 
-from poets_tfr import files
+from poets_tfr import files, writable
 from poets_tfr.backbones import frozen
 from poets_tfr.errors import InputError
 from poets_tfr.export.settings import ExportConfig
-from poets_tfr.export.writing import check_outputs
+from poets_tfr.export.writing import output_faults
 from poets_tfr.records import manifest as manifests
 from poets_tfr.records.image_dir import Listing, list_image_dir
 from poets_tfr.records.reading import Records
 from poets_tfr.run.settings import RunConfig
+from poets_tfr.training import head_checkpoints
 
 log = logging.getLogger('poets_tfr')
 
@@ -24,12 +25,11 @@ def check_inputs(config: RunConfig, is_chief: bool) -> Listing | None:
     Raises:
       InputError: something the user can mend.
     """
+    writable.refuse(_place_faults(config, is_chief))
     listing = None
     if is_chief:
         listing = _check_records(config)
-        _check_output(config)
-        files.check_writable_dir(config.checkpoint.checkpoint_path, 'checkpoint_path')
-    files.check_writable_dir(config.extraction.bottleneck_dir, 'bottleneck_dir')
+        _warn_of_idle(config)
     frozen.check_available(config.backbone)
     if config.head.warm_start and not files.exists(config.head.warm_start):
         raise InputError(f'--warm_start: {config.head.warm_start} not found.')
@@ -54,22 +54,37 @@ def check_validation(config: RunConfig, records: Records) -> None:
 def _check_records(config: RunConfig) -> Listing | None:
     conversion = config.conversion
     if conversion.image_dir:
-        listing = list_image_dir(conversion)
-        files.check_writable_dir(conversion.records_dir, 'records_dir')
-        return listing
+        return list_image_dir(conversion)
     records = Records.open(conversion.records_dir)
     manifests.check_settings(conversion.records_dir, records.manifest, config.demanded)
     records.check_indexes()
     return None
 
 
-def _check_output(config: RunConfig) -> None:
-    check_outputs(config.export)
-    files.check_writable_dir(config.reporting.summaries_dir, 'summaries_dir')
+def _place_faults(config: RunConfig, is_chief: bool) -> list[str]:
+    """Of every place that this process will write to; '' where all is well."""
+    conversion, export = config.conversion, config.export
+    folders = [(config.extraction.bottleneck_dir, 'bottleneck_dir')]
+    if is_chief:
+        head = head_checkpoints.directory_of(config.checkpoint.checkpoint_path)
+        folders += [(config.reporting.summaries_dir, 'summaries_dir'), (head, 'checkpoint_path')]
+        if conversion.image_dir:
+            folders.append((conversion.records_dir, 'records_dir'))
+        if export.intermediate_store_frequency:
+            directory = export.intermediate_output_graphs_dir
+            folders.append((directory, 'intermediate_output_graphs_dir'))
+    return [
+        *(output_faults(export) if is_chief else ()),
+        *(writable.folder_fault(path, flag) for path, flag in folders),
+        frozen.place_fault(config.backbone),
+    ]
+
+
+def _warn_of_idle(config: RunConfig) -> None:
     directory = config.export.intermediate_output_graphs_dir
-    if config.export.intermediate_store_frequency:
-        files.check_writable_dir(directory, 'intermediate_output_graphs_dir')
-    elif directory and not _is_default(directory) and not config.folder.run_dir:
+    if config.export.intermediate_store_frequency or config.folder.run_dir:
+        return
+    if directory and not _is_default(directory):
         log.warning(
             'WARNING: nothing will be written to --intermediate_output_graphs_dir=%s: give '
             '--intermediate_store_frequency too.', directory,

@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from poets_tfr import files
+from poets_tfr import files, locks, writable
 from poets_tfr.errors import InputError
 from poets_tfr.reporting import report
 
@@ -22,9 +22,10 @@ def taken(run_dir: str, resume: bool = False) -> Iterator[str]:
 
     Where it ends with an error, and nothing was kept in it, the folder goes.
     """
-    files.check_writable_dir(run_dir, 'run_dir')
+    writable.refuse([writable.folder_fault(run_dir, 'run_dir')])
+    files.make_dirs(run_dir)
     folder = (resume and _newest_unfinished(run_dir)) or _next(run_dir)
-    with files.only_writer(folder):
+    with locks.only_writer(folder):
         try:
             yield folder
         except BaseException:

@@ -50,8 +50,6 @@ def train(config: RunConfig) -> Run | None:
 
 def _train(config: RunConfig, task: Task) -> Run | None:
     listing = checks.check_inputs(config, task.is_chief)
-    if task.is_chief:
-        flagfile.save(config)
     cluster = distribution.start(config.distribution.distribution)
     cluster.check_shared(config.conversion.records_dir, 'records_dir')
     cluster.check_shared(config.extraction.bottleneck_dir, 'bottleneck_dir')
@@ -71,6 +69,7 @@ def _train(config: RunConfig, task: Task) -> Run | None:
     checkpoint_settings = training.checkpoint_settings(work, backbone)
     head_checkpoints.check(checkpoint_settings, config.checkpoint)
     start = training.start_of(work, backbone)
+    flagfile.save(config)  # not sooner: a run that fails leaves no summaries_dir
     with contextlib.ExitStack() as stack:
         summaries = stack.enter_context(
             Summaries(config.reporting.summaries_dir, config.checkpoint.resume)

@@ -15,12 +15,13 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from poets_tfr import files
+from poets_tfr import files, locks
 from poets_tfr.errors import InputError
 
 log = logging.getLogger('poets_tfr')
@@ -67,10 +68,13 @@ class Checkpoints:
         import tensorflow as tf
 
         check_ours(self._directory)
-        self._stack.enter_context(files.only_writer(self._directory))
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint, self._directory, max_to_keep=1, checkpoint_name=_TRAINING
-        )
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(locks.only_writer(self._directory))
+            readable = stack.enter_context(files.without_patterns(self._directory))
+            self._manager = tf.train.CheckpointManager(
+                self._checkpoint, readable, max_to_keep=1, checkpoint_name=_TRAINING
+            )
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -96,7 +100,7 @@ class Checkpoints:
         try:
             self._checkpoint.restore(path).assert_consumed()
         except _unreadable() as error:
-            raise _damaged(path, error) from None
+            raise _damaged(newest(self._directory) or path, error) from None
         return True
 
     def save_if_due(self) -> None:
@@ -106,7 +110,8 @@ class Checkpoints:
     def save(self) -> None:
         if self._refresh:
             self._refresh()
-        self._manager.save()
+        with files.os_errors(self._directory):  # TensorFlow's own of a full disk names no file
+            self._manager.save()
         self._saved_at = time.monotonic()
 
 
@@ -132,7 +137,10 @@ def read(path: str, name: str) -> Any:
     """The value of a variable in the checkpoint at `path`, by the name it was saved under."""
     import tensorflow as tf
 
-    return tf.train.load_checkpoint(path).get_tensor(f'{name}/.ATTRIBUTES/VARIABLE_VALUE')
+    directory, checkpoint = os.path.split(path)
+    with files.without_patterns(directory) as readable:
+        reader = tf.train.load_checkpoint(files.join(readable, checkpoint))
+        return reader.get_tensor(f'{name}/.ATTRIBUTES/VARIABLE_VALUE')
 
 
 def newest(directory: str) -> str | None:
@@ -141,7 +149,9 @@ def newest(directory: str) -> str | None:
 
     if not files.exists(files.join(directory, _STATE_FILE)):
         return None
-    return tf.train.latest_checkpoint(directory)
+    with files.without_patterns(directory) as readable:
+        found = tf.train.latest_checkpoint(readable)
+    return found and found.replace(readable, directory, 1)
 
 
 def check_ours(directory: str) -> None:

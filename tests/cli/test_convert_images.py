@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import time
@@ -17,6 +21,7 @@ import pytest
 from command_line import ROOT, Ended, call
 from conversion import contents
 
+from poets_tfr import locks
 from tools import drawing
 
 
@@ -139,6 +144,97 @@ def test_names_that_are_not_utf_8_do_not_stop_it(image_dir: Path, tmp_path: Path
     inspected = call('inspect_records', f'--records_dir={tmp_path / "records"}', '--verify')
     assert inspected.status == 0, inspected.out
     inspected.out.encode()
+
+
+def test_what_a_terminal_cannot_show_is_escaped(
+    image_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Path(shutil.copytree(image_dir, tmp_path / 'pictures'))
+    (copy / 'bluebells').rename(copy / 'glöckchen')
+    (copy / 'glöckchen/größe.jpg').touch()
+    monkeypatch.setenv('PYTHONIOENCODING', 'ascii')
+    flags = f'--image_dir={copy}', f'--records_dir={tmp_path / "r"}'
+    everything = '--validation_percentage=0', '--testing_percentage=0'
+    ended = command_line.start('tools/convert_images.py', *flags, *everything)
+    assert ended.status == 0, ended.err
+    assert ended.err.splitlines()[0].startswith(r'Skipped gl\xf6ckchen/gr\xf6\xdfe.jpg: ')
+    assert 'Logging error' not in ended.err
+    ended = command_line.start('tools/convert_images.py', *flags, '--classes=blöd')
+    assert ended.status == 1
+    assert r'bl\xf6d' in ended.err
+    assert 'Traceback' not in ended.err
+
+
+# Other people's drives
+
+
+def test_a_drive_that_syncs_no_folder_and_has_no_locks(
+    image_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, 'Invalid argument')
+        real(handle)
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, 'Function not implemented')
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    monkeypatch.setattr(fcntl, 'flock', flock)
+    ended = convert(image_dir, tmp_path)
+    assert ended.status == 0
+    assert ended.err.startswith(f'{tmp_path}: this drive has no file locks (Function not ')
+    assert ended.err.count('\n') == 1
+    again = convert(image_dir, tmp_path)
+    assert (again.status, again.err) == (0, ''), 'nothing to write, nothing to lock'
+
+
+class Waiting:
+    """A conversion that has said that it waits for this process."""
+
+    def __init__(self, *flags: str):
+        self.process = subprocess.Popen(
+            [sys.executable, '-u', 'tools/convert_images.py', *flags],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        self.said: list[str] = []
+        while not self.said or not self.said[-1].startswith('Waiting for '):
+            self.said.append(self.process.stdout.readline())
+            assert self.said[-1], self.process.communicate()
+
+    def end(self) -> Ended:
+        out, err = self.process.communicate(timeout=100)
+        return Ended(self.process.returncode, out, err)
+
+
+def test_a_run_waits_for_another_and_takes_what_it_made(image_dir: Path, tmp_path: Path) -> None:
+    convert(image_dir, tmp_path / 'made')
+    records_dir = tmp_path / 'records'
+    with locks.only_writer(str(records_dir)):
+        waiting = Waiting(f'--image_dir={image_dir}', f'--records_dir={records_dir}')
+        assert waiting.said[-1] == (
+            f'Waiting for process {os.getpid()} on {socket.gethostname()} to finish writing '
+            f'{records_dir}, for up to 3600 s (--lock_timeout).\n'
+        )
+        shutil.copytree(tmp_path / 'made', records_dir, dirs_exist_ok=True)
+        before = {path.name: path.stat().st_ino for path in records_dir.iterdir()}
+    ended = waiting.end()
+    assert (ended.status, ended.err) == (0, '')
+    assert f'Records: {records_dir} stands.' in ended.out
+    assert {path.name: path.stat().st_ino for path in records_dir.iterdir()} == before
+
+
+def test_interrupt_ends_the_waiting(image_dir: Path, tmp_path: Path) -> None:
+    with locks.only_writer(str(tmp_path)):
+        waiting = Waiting(f'--image_dir={image_dir}', f'--records_dir={tmp_path}')
+        waiting.process.send_signal(signal.SIGINT)
+        ended = waiting.end()
+    assert ended.status == 130
+    assert 'Traceback' not in ended.err
+    assert contents(tmp_path) == {}
 
 
 # Signals

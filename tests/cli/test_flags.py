@@ -60,6 +60,7 @@ OURS = {
     'workers': ('int', 0),
     'on_bad_image': ('string enum', 'skip'),
     'max_bad_fraction': ('float', 0.1),
+    'lock_timeout': ('int', 3600),
     'image_size': ('int', 0),
     'weights': ('string', 'imagenet'),
     'xla': ('string enum', 'auto'),

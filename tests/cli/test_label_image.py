@@ -289,3 +289,16 @@ def test_a_layer_that_is_not_there(trained: tuple[Places, Ended], pictures: list
     assert '--output_layer=InceptionV3/Predictions/Reshape_1: no such node' in ended.err
     assert 'Inputs: DecodeJpeg/contents, input' in ended.err
     assert ended.err.rstrip().endswith(' final_result.')
+
+
+def test_what_a_terminal_cannot_show_is_escaped(
+    trained: tuple[Places, Ended], pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('LC_ALL', 'C')
+    monkeypatch.setenv('PYTHONIOENCODING', 'ascii')
+    picture = pictures[0].rename(pictures[0].with_name('größe.jpg'))
+    ended = start('tools/label_image.py', f'--graph={trained[0].graph}', picture, 'fehlt_ü.jpg')
+    assert ended.status == 1
+    assert ended.out.startswith(f'{picture.parent}/gr\\xf6\\xdfe.jpg:\ngreen grass (score = ')
+    assert ended.err.startswith(r'label_image.py: error: fehlt_\xfc.jpg: ')
+    assert 'Traceback' not in ended.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -125,19 +126,41 @@ def test_a_foreign_folder_is_refused(backbone: Backbone, tmp_path: Path) -> None
     directory = tmp_path / 'model'
     directory.mkdir()
     (directory / 'saved_model.pb').write_bytes(b'dear')
-    for attempt in (
-        lambda: saved_model.check_dir(str(directory)),
-        lambda: saved_model.save(str(directory), backbone, head(0.1), ['a', 'b']),
-    ):
-        with pytest.raises(InputError, match=f'saved_model_dir={directory} holds something else'):
-            attempt()
+    fault = saved_model.fault(str(directory))
+    assert fault.startswith(f'--saved_model_dir={directory} holds something else (saved_model.pb)')
+    with pytest.raises(InputError, match=re.escape(fault.removeprefix('--'))):
+        saved_model.save(str(directory), backbone, head(0.1), ['a', 'b'])
     assert (directory / 'saved_model.pb').read_bytes() == b'dear'
     assert [path.name for path in tmp_path.iterdir()] == ['model']
 
 
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / 'file').touch()
-    with pytest.raises((InputError, OSError), match='file'):
-        saved_model.check_dir(str(tmp_path / 'file'))
-    with pytest.raises((InputError, OSError), match='file'):
-        saved_model.check_dir(str(tmp_path / 'file/model'))
+    for path in 'file', 'file/model':
+        assert f'{tmp_path}/file: a file is in the way' in saved_model.fault(str(tmp_path / path))
+
+
+def test_a_folder_that_tensorflow_takes_for_a_pattern(
+    backbone: Backbone, tmp_path: Path, pngs: list[bytes]
+) -> None:
+    scores = []
+    for folder in 'plain', r'a[1] b* c?\d':
+        saved_model.save(str(tmp_path / folder), backbone, head(0.1), ['a', 'b'])
+        scores.append(Labeller(str(tmp_path / folder)).scores_of_stored(pngs))
+    np.testing.assert_array_equal(scores[0], scores[1])
+
+
+def test_a_fault_of_saving_is_of_the_folder(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, say: TensorFlow names a file that nobody has asked for."""
+    say = '/tmp/saved_model.pb.tmp0; No space left on device'
+
+    def full(*_: object, **__: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, say)
+
+    monkeypatch.setattr(tf.saved_model, 'save', full)
+    with pytest.raises(OSError, match='No space left') as raised:
+        saved_model.save(str(tmp_path), backbone, head(0.1), ['a', 'b'])
+    assert raised.value.filename == str(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 from conversion import config, contents, converted, identities, index_of, listed, splits_of
 
-from poets_tfr import files
+from poets_tfr import files, locks
 from poets_tfr.errors import InputError
 from poets_tfr.records import codecs, conversion, schema, shards
 from poets_tfr.records.manifest import load_manifest
@@ -501,12 +501,40 @@ def test_finished_shards_of_a_failed_run_are_not_made_again(
 # One writer, no trace of others
 
 
-def test_a_records_dir_that_is_being_written_is_refused(copies: tuple[Path, Path]) -> None:
+def add_picture(image_dir: Path) -> None:
+    folder = image_dir / 'bluebells'
+    shutil.copy(next(folder.iterdir()), folder / 'another.jpg')
+
+
+def test_records_that_stand_need_no_lock(copies: tuple[Path, Path]) -> None:
     image_dir, records_dir = copies
-    with files.only_writer(str(records_dir)):
+    before = identities(records_dir)
+    with locks.only_writer(str(records_dir)):
+        converted(image_dir, records_dir, num_shards=SHARDS, lock_timeout=0)
+        assert identities(records_dir) == before
+        add_picture(image_dir)
         with pytest.raises(InputError, match=f'is being written by process {os.getpid()} on '):
-            converted(image_dir, records_dir, num_shards=SHARDS)
-    converted(image_dir, records_dir, num_shards=SHARDS)
+            converted(image_dir, records_dir, num_shards=SHARDS, lock_timeout=0)
+        assert identities(records_dir) == before
+    converted(image_dir, records_dir, num_shards=SHARDS, lock_timeout=0)
+    assert identities(records_dir) != before
+
+
+def test_what_hides_among_records_that_stand_is_told_every_time(
+    copies: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    image_dir, records_dir = copies
+    (image_dir / 'bluebells/bad.jpg').write_bytes(b'not a picture')
+    add_picture(image_dir)
+    told = []
+    for _ in range(2):
+        caplog.clear()
+        converted(image_dir, records_dir, num_shards=SHARDS)
+        told.append([r.message for r in caplog.records if r.levelno == logging.WARNING])
+    assert told[0] == told[1]
+    assert any(line.startswith('Skipped bluebells/bad.jpg: ') for line in told[0])
+    with pytest.raises(InputError, match='on_bad_image=fail'):
+        converted(image_dir, records_dir, num_shards=SHARDS, on_bad_image='fail')
 
 
 def test_parts_of_killed_containers_are_removed(copies: tuple[Path, Path]) -> None:
@@ -514,6 +542,7 @@ def test_parts_of_killed_containers_are_removed(copies: tuple[Path, Path]) -> No
     parts = [records_dir / '.x.elsewhere.7.0123abcd.part', records_dir / '.y.part']
     for part in parts:
         part.touch()
+    add_picture(image_dir)
     converted(image_dir, records_dir, num_shards=SHARDS)
     assert [part.exists() for part in parts] == [False, True], 'the second is not ours'
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,29 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     with kept(tmp_path, variable(1)), pytest.raises(InputError, match='is being written by'):
         with kept(tmp_path, variable(1)):
             pass
+
+
+@pytest.mark.parametrize('folder', ['a[1]', 'b*', 'c?', 'd\\e'])
+def test_a_folder_that_tensorflow_takes_for_a_pattern(tmp_path: Path, folder: str) -> None:
+    directory, value = tmp_path / folder, variable(3)
+    with kept(directory, value):
+        pass
+    value.assign([0, 0])
+    with kept(directory, value) as again:
+        assert again.restore()
+        np.testing.assert_array_equal(value.numpy(), [3, 0.5])
+    assert checkpoints.saved_settings(str(directory)) == SETTINGS
+    newest = checkpoints.newest(str(directory))
+    assert newest == str(directory / 'training-2')
+    assert names(tmp_path) == {folder}
+
+
+def test_a_fault_of_saving_names_the_folder(tmp_path: Path) -> None:
+    directory = tmp_path / 'checkpoint'
+    with kept(directory, variable(1)) as gone:
+        shutil.rmtree(directory)
+        directory.touch()
+        with pytest.raises(OSError) as raised:  # noqa: PT011  what TensorFlow says of it is its own
+            gone.save()
+        assert raised.value.filename == str(directory)
+        directory.unlink()
