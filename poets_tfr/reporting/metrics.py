@@ -13,7 +13,6 @@ from poets_tfr.training.predictions import Predictions
 
 CALIBRATION_BINS = 10
 CURVE_THRESHOLDS = 101
-_SMALLEST = np.finfo(np.float32).tiny
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,13 +138,11 @@ def measure(predictions: Predictions) -> Metrics:
     recall = _share(right, confusion.sum(axis=1))
     f1 = _share(2 * right, confusion.sum(axis=0) + confusion.sum(axis=1))
     seen = recall[~np.isnan(recall)]
-    of_truth = predictions.scores[np.arange(len(labels)), labels].astype(np.float64)
-    losses = -np.log(np.maximum(of_truth, _SMALLEST))
     return Metrics(
         pictures=len(predictions),
         accuracy=predictions.accuracy,
         macro_accuracy=float(seen.mean()) if len(seen) else float('nan'),
-        cross_entropy=float(losses.mean()) if len(losses) else float('nan'),
+        cross_entropy=predictions.cross_entropy,
         confusion=confusion,
         precision=precision,
         recall=recall,

@@ -16,7 +16,6 @@ from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.export.frozen_graph import FrozenGraph
 from poets_tfr.export.settings import ExportConfig
 from poets_tfr.extraction.extract import SplitFeatures
-from poets_tfr.reporting import metrics
 from poets_tfr.reporting.profiling import Profile
 from poets_tfr.reporting.summaries import Summaries
 from poets_tfr.run import warm_start
@@ -199,18 +198,16 @@ def _fine_tune(
 
 
 def _better(head_alone: Trained, tuned: Trained) -> Trained:
-    """By validation accuracy; of equal ones the lower cross entropy; says what both are worth."""
+    """By validation; says what both are worth."""
     scores = {}
     for split in [name for name in ('validation', 'test') if name in head_alone.splits]:
-        scores[split] = [
-            metrics.measure(predict(x.head, x.splits[split])) for x in (head_alone, tuned)
-        ]
+        scores[split] = [predict(x.head, x.splits[split]) for x in (head_alone, tuned)]
         log.info(
             '%s accuracy: head alone = %.1f%%, fine-tuned = %.1f%% (N=%d)', split.capitalize(),
-            *(each.accuracy * 100 for each in scores[split]), scores[split][0].pictures,
+            *(each.accuracy * 100 for each in scores[split]), len(scores[split][0]),
         )  # fmt: skip
-    before, after = ((x.accuracy, -x.cross_entropy) for x in scores['validation'])
-    is_better = after > before
+    before, after = scores['validation']
+    is_better = heads.better(after, before)
     kept = 'the fine-tuned network' if is_better else 'the head alone'
     log.info('By validation, %s is kept.', kept)
     return tuned if is_better else head_alone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from poets_tfr.training.head import Head, Scores
+from poets_tfr.training.head import Head, Scores, better
 
 
 class Best(NamedTuple):
@@ -24,11 +24,9 @@ def start(head: Head) -> Best:
 
 
 def update(best: Best, head: Head, scores: Scores, step: Any) -> Best:
-    """A higher validation accuracy is better; of equal ones, the lower cross entropy."""
+    """scores: of `head`, over the whole validation split."""
     import tensorflow as tf
 
-    as_accurate = tf.equal(scores.accuracy, best.scores.accuracy)
-    surer = tf.logical_and(as_accurate, scores.cross_entropy < best.scores.cross_entropy)
-    better = tf.logical_or(scores.accuracy > best.scores.accuracy, surer)
+    is_better = better(scores, best.scores)
     new, old = Best(head, scores, step, tf.constant(0)), best._replace(waited=best.waited + 1)
-    return tf.nest.map_structure(lambda a, b: tf.where(better, a, b), new, old)
+    return tf.nest.map_structure(lambda a, b: tf.where(is_better, a, b), new, old)

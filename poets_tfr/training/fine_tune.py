@@ -36,7 +36,7 @@ from poets_tfr.pictures.distort import Distortions
 from poets_tfr.records.reading import SplitRecords
 from poets_tfr.settings import did_you_mean
 from poets_tfr.training.checkpoints import Checkpoints
-from poets_tfr.training.head import Head
+from poets_tfr.training.head import Head, Scores, better
 from poets_tfr.training.loop import Evaluation, Measurements
 from poets_tfr.training.sampling import TRAIN_STREAM, Sampler
 from poets_tfr.training.settings import (
@@ -323,8 +323,7 @@ class FineTuning:
 
         accuracy, cross_entropy = tf.unstack(scores)
         _, _, _, best_accuracy, best_entropy, since = tf.unstack(self._notes)
-        lower = tf.logical_and(accuracy == best_accuracy, cross_entropy < best_entropy)
-        better = tf.logical_or(accuracy > best_accuracy, lower)
+        is_better = better(Scores(accuracy, cross_entropy), Scores(best_accuracy, best_entropy))
 
         def keep() -> Any:
             for best, variable in zip(self._best, self._variables, strict=True):
@@ -334,7 +333,7 @@ class FineTuning:
         def go_on() -> Any:
             return tf.stack([best_accuracy, best_entropy, since + 1.0])
 
-        noted = tf.cond(better, keep, go_on)
+        noted = tf.cond(is_better, keep, go_on)
         done = tf.cast(self._optimizer.iterations.value, tf.float64)
         self._notes.assign(tf.concat([[done, accuracy, cross_entropy], noted], axis=0))
 

@@ -21,6 +21,15 @@ class Scores(NamedTuple):
     cross_entropy: Any
 
 
+def better(one: Any, other: Any) -> Any:
+    """Whether `one` is the better of two: the more accurate; of equal ones, of less cross entropy.
+
+    Of anything that has both, numbers or scalar tensors; NaN is never better.
+    """
+    less_entropy = one.cross_entropy < other.cross_entropy
+    return (one.accuracy > other.accuracy) | ((one.accuracy == other.accuracy) & less_entropy)
+
+
 def init(feature_width: int, classes: int, seed: int) -> Head:
     """The original's start: weights truncated normal of 0.001, biases 0."""
     import tensorflow as tf

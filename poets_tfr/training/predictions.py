@@ -41,6 +41,13 @@ class Predictions:
         """The fraction, of 1, that is labelled rightly; NaN where there is nothing."""
         return float(np.mean(self.predicted == self.labels)) if len(self) else float('nan')
 
+    @property
+    def cross_entropy(self) -> float:
+        """The mean, in nats, a score of 0 being taken as the smallest float32; NaN as above."""
+        of_truth = self.scores[np.arange(len(self)), self.labels].astype(np.float64)
+        losses = -np.log(np.maximum(of_truth, np.finfo(np.float32).tiny))
+        return float(losses.mean()) if len(self) else float('nan')
+
 
 def predict(
     head: Head, split: SplitFeatures, batch_size: int = -1, config: HeadConfig | None = None

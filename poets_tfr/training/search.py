@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-import numpy as np
-
 from poets_tfr.extraction.extract import SplitFeatures
-from poets_tfr.training.head import Head
+from poets_tfr.training.head import Head, better
 from poets_tfr.training.loop import Training
-from poets_tfr.training.predictions import predict
+from poets_tfr.training.predictions import Predictions, predict
 from poets_tfr.training.settings import HeadConfig
 
 log = logging.getLogger('poets_tfr')
@@ -40,35 +38,33 @@ def candidates(given: HeadConfig) -> list[HeadConfig]:
 def best(
     splits: dict[str, SplitFeatures], classes: int, given: HeadConfig, start: Head | None = None
 ) -> HeadConfig:
-    """The candidate of the highest validation accuracy; of equal ones, the lower cross entropy.
+    """The candidate that does best on the validation split; of equal ones, the first.
 
     The test split is never looked at. The same splits and settings give the same choice.
     """
     seen = {name: splits[name] for name in ('train', 'validation')}
-    scores = []
+    chosen, of_chosen = given, None
     for candidate in candidates(given):
-        accuracy, cross_entropy = _score(seen, classes, candidate, start)
+        found = _validated(seen, classes, candidate, start)
         log.info(
             'Head search: validation accuracy %.1f%%, cross entropy %.4f: %s',
-            100 * accuracy, cross_entropy, _named(candidate),
+            100 * found.accuracy, found.cross_entropy, _named(candidate),
         )  # fmt: skip
-        scores.append((accuracy, -cross_entropy, candidate))
-    *_, chosen = max(scores, key=lambda score: score[:2])
+        if of_chosen is None or better(found, of_chosen):
+            chosen, of_chosen = candidate, found
     log.info('Head search: chosen: %s', _named(chosen))
     return chosen
 
 
-def _score(
+def _validated(
     splits: dict[str, SplitFeatures], classes: int, config: HeadConfig, start: Head | None
-) -> tuple[float, float]:
-    """(accuracy, cross entropy) over the whole validation split."""
+) -> Predictions:
+    """What a head that is trained so says of the whole validation split."""
     training = Training(splits, classes, config)
     state = training.start(start)
     for measured in training.run(state):
         state = measured.state
-    found = predict(training.trained(state), splits['validation'])
-    likely = found.scores[np.arange(len(found)), found.labels]
-    return found.accuracy, float(-np.log(np.maximum(likely, 1e-30)).mean())
+    return predict(training.trained(state), splits['validation'])
 
 
 def _named(config: HeadConfig) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from poets_tfr.training import head as heads
-from poets_tfr.training.head import Head
+from poets_tfr.training.head import Head, Scores, better
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(0, 1, (50, 7)).astype(np.float32)
@@ -49,3 +50,27 @@ def test_the_start_is_the_originals() -> None:
     np.testing.assert_array_equal(start.biases.numpy(), np.zeros(5, np.float32))
     np.testing.assert_array_equal(heads.init(2048, 5, seed=0).weights.numpy(), weights)
     assert (heads.init(2048, 5, seed=1).weights.numpy() != weights).mean() > 0.9
+
+
+FIRST = Scores(0.5, 0.7)
+
+
+@pytest.mark.parametrize(
+    ('other', 'wanted'),
+    [
+        (Scores(0.6, 0.9), True),
+        (Scores(0.4, 0.1), False),
+        (Scores(0.5, 0.6), True),
+        (Scores(0.5, 0.7), False),
+        (Scores(0.5, 0.8), False),
+        (Scores(float('nan'), 0.1), False),
+        (Scores(0.5, float('nan')), False),
+    ],
+)
+def test_better_is_more_accurate_and_then_of_less_entropy(other: Scores, wanted: bool) -> None:
+    """In numbers as in a compiled function."""
+    import tensorflow as tf
+
+    assert better(other, FIRST) is wanted
+    compiled = tf.function(lambda *values: better(Scores(*values[:2]), Scores(*values[2:])))
+    assert bool(compiled(*map(tf.constant, (*other, *FIRST)))) is wanted

@@ -204,6 +204,18 @@ def test_early_stopping_keeps_the_best_head_by_the_whole_validation_split() -> N
     assert (kept.weights.numpy() != measured[-1].head.weights.numpy()).any()
 
 
+def test_early_stopping_goes_on_while_the_cross_entropy_of_as_accurate_heads_falls() -> None:
+    splits = {name: split_of([9, 9, 9], seed=7, spread=0.05) for name in ('train', 'validation')}
+    config = HeadConfig(
+        how_many_training_steps=60, learning_rate=0.05, train_batch_size=-1, eval_step_interval=5,
+        early_stopping_patience=2,
+    )  # fmt: skip
+    training = Training(splits, CLASSES, config)
+    measured = list(training.run(training.start()))
+    assert {evaluation.validation_accuracy for evaluation in joined(measured)[2][-5:]} == {1.0}
+    assert int(measured[-1].state.best.step) == 59
+
+
 RESUMED = {
     'default': {},
     'momentum, cosine': {'optimizer': 'momentum', 'learning_rate_schedule': 'cosine'},

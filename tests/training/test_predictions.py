@@ -58,3 +58,11 @@ def test_of_equal_scores_the_first_counts() -> None:
     tested = Predictions(('a', 'b'), np.array([1, 1], np.int32), scores)
     assert tested.predicted.tolist() == [0, 1]
     assert tested.accuracy == 0.5
+
+
+def test_cross_entropy() -> None:
+    scores = np.array([[0.5, 0.5], [1.0, 0.0]], np.float32)
+    tested = Predictions(('a', 'b'), np.array([1, 1], np.int32), scores)
+    smallest = np.finfo(np.float32).tiny  # in place of a score of 0, whose logarithm is infinite
+    assert tested.cross_entropy == pytest.approx(-(np.log(0.5) + np.log(smallest)) / 2)
+    assert np.isnan(Predictions((), np.array([], np.int32), scores[:0]).cross_entropy)
