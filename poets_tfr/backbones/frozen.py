@@ -175,7 +175,7 @@ def _load_keras(spec: BackboneSpec, source: KerasSource, config: BackboneConfig)
         return _of_frozen_model(tf.compat.v1.GraphDef.FromString(content), spec, digest)
     with progress.stage(f'Building {spec.name}'):
         model = keras_models.build(spec, source, path, config.weights == 'imagenet')
-        backbone = freeze_model(model, spec, source, digest)
+        backbone = freeze_model(model, spec, digest)
     content = backbone.graph_def.SerializeToString(deterministic=True)
     try:
         files.write_bytes(files.join(kept, f'{name}-{_digest(content)[:16]}.pb'), content)
@@ -186,7 +186,7 @@ def _load_keras(spec: BackboneSpec, source: KerasSource, config: BackboneConfig)
 
 def build_keras(
     config: BackboneConfig, policy: str = 'float32', strategy: Any = None
-) -> tuple[Any, BackboneSpec, KerasSource]:
+) -> tuple[Any, BackboneSpec]:
     """The Keras model of which `load` gives the frozen form, for training it further."""
     spec = backbone_spec(config.architecture, config.image_size)
     assert isinstance(spec.source, KerasSource), 'BackboneConfig.is_keras says so'
@@ -194,14 +194,12 @@ def build_keras(
     model = keras_models.build(
         spec, spec.source, path, config.weights == 'imagenet', policy, strategy
     )
-    return model, spec, spec.source
+    return model, spec
 
 
-def freeze_model(model: Any, spec: BackboneSpec, source: KerasSource, digest: str) -> Backbone:
+def freeze_model(model: Any, spec: BackboneSpec, digest: str) -> Backbone:
     """A Keras model, as it is now, as a backbone; digest: hex, of its weights."""
-    concrete = _trace(
-        lambda pictures: keras_models.features(model, source, pictures), spec.preprocessing.size
-    )
+    concrete = _trace(lambda pictures: model(pictures, training=False), spec.preprocessing.size)
     return _of_frozen_model(_freeze(concrete), spec, digest)
 
 

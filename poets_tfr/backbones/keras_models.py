@@ -8,6 +8,7 @@ from typing import Any
 from poets_tfr.backbones import random_weights
 from poets_tfr.backbones.catalog import BackboneSpec, KerasSource
 from poets_tfr.errors import InputError
+from poets_tfr.settings import did_you_mean
 
 # The standard deviations that EfficientNet's pictures are divided by, in Keras's source as here.
 _IMAGENET_STD = 0.229, 0.224, 0.225
@@ -21,7 +22,7 @@ def build(
     policy: str = 'float32',
     strategy: Any = None,
 ) -> Any:
-    """A Keras model: float32 [n, size, size, 3] -> [n, feature_width], pooled.
+    """A Keras model: float32 [n, size, size, 3], red, green, blue -> [n, feature_width], pooled.
 
     Args:
       spec: of the backbone that the model is to be.
@@ -42,26 +43,48 @@ def build(
         return _build(spec, source, weights_path, published, policy)
 
 
+def layers_from(model: Any, name: str) -> list[Any]:
+    """The layers of a Keras model from one on, in its order; all of them for 'all'.
+
+    Raises:
+      InputError: there is no such layer; the message names those that are.
+    """
+    if name == 'all':
+        return list(model.layers)
+    names = [layer.name for layer in model.layers]
+    if name not in names:
+        with_weights = [layer.name for layer in model.layers if layer.trainable_variables]
+        raise InputError(
+            f'--fine_tune_from={name}: {model.name} has no such layer'
+            f'{did_you_mean(name, names)}. The layers that can be trained, from the pictures up: '
+            f'{", ".join(with_weights)}; or all.'
+        )
+    layers = model.layers[names.index(name) :]
+    if not any(layer.trainable_variables for layer in layers):
+        raise InputError(
+            f'--fine_tune_from={name}: from there on {model.name} has nothing to train. Name a '
+            'layer below.'
+        )
+    return layers
+
+
 def _build(
     spec: BackboneSpec, source: KerasSource, weights_path: str, published: bool, policy: str
 ) -> Any:
     import tensorflow as tf
 
     size = spec.preprocessing.size
+    given = as_read = None
+    if source.reads_bgr:  # and is given red before green before blue
+        given = tf.keras.Input((size, size, 3))
+        as_read = tf.keras.ops.flip(given, axis=-1)
     if not weights_path:
         tf.keras.utils.set_random_seed(0)
-    width = {} if source.alpha is None else {'alpha': source.alpha}
-    tf.keras.config.set_dtype_policy(policy)
-    try:
-        model = getattr(tf.keras.applications, source.application)(
-            include_top=False, weights=None, pooling='avg', input_shape=(size, size, 3), **width
-        )
-    except ValueError as error:
-        raise InputError(
-            f'--image_size={size} does not suit {spec.name}: {str(error).splitlines()[0]}'
-        ) from None
-    finally:
-        tf.keras.config.set_dtype_policy('float32')
+    model = _application(spec, source, policy, as_read)
+    network = model
+    if source.reads_bgr:  # Keras gives a model of a list of inputs
+        network = tf.keras.Model(as_read, model.output)
+        model = tf.keras.Model(given, model.output, name=model.name)
     if weights_path:
         _load_weights(model, weights_path)
         if published and source.application.startswith('EfficientNetB'):
@@ -69,15 +92,32 @@ def _build(
     elif source.application == 'InceptionV3':
         random_weights.seed_inception_weights(model)
     else:
-        random_weights.calibrate_norms(model, spec.preprocessing)
+        random_weights.calibrate_norms(network, spec.preprocessing)
     return model
 
 
-def features(model: Any, source: KerasSource, pictures: Any) -> Any:
-    """What the model, in inference mode, makes of pictures whose channels are red, green, blue."""
+def _application(spec: BackboneSpec, source: KerasSource, policy: str, pictures: Any) -> Any:
+    """pictures: a Keras tensor; None: the model gets an input of its own."""
     import tensorflow as tf
 
-    return model(tf.reverse(pictures, [-1]) if source.reads_bgr else pictures, training=False)
+    size = spec.preprocessing.size
+    width = {} if source.alpha is None else {'alpha': source.alpha}
+    tf.keras.config.set_dtype_policy(policy)
+    try:
+        return getattr(tf.keras.applications, source.application)(
+            include_top=False,
+            weights=None,
+            pooling='avg',
+            input_tensor=pictures,
+            input_shape=(size, size, 3),
+            **width,
+        )
+    except ValueError as error:
+        raise InputError(
+            f'--image_size={size} does not suit {spec.name}: {str(error).splitlines()[0]}'
+        ) from None
+    finally:
+        tf.keras.config.set_dtype_policy('float32')
 
 
 def _load_weights(model: Any, path: str) -> None:

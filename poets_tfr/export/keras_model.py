@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from poets_tfr import files
-from poets_tfr.backbones.catalog import KerasSource
 from poets_tfr.errors import InputError
 from poets_tfr.export import description as descriptions
 from poets_tfr.export.description import Description
@@ -27,16 +26,15 @@ from poets_tfr.pictures.preprocess import PerChannel, Preprocessing
 from poets_tfr.training.head import Head
 
 
-def save(path: str, model: Any, source: KerasSource, head: Head, description: Description) -> None:
+def save(path: str, model: Any, head: Head, description: Description) -> None:
     """Writes a .keras file that Keras alone loads; atomic.
 
     Args:
       path: of the file.
       model: the network, float32 [n, size, size, 3], normalised -> features.
-      source: where it is from; it may want blue before green before red.
       head, description: the rest of the trained model.
     """
-    whole = _whole(model, source, head, description)
+    whole = _whole(model, head, description)
     with tempfile.TemporaryDirectory() as work:
         file = os.path.join(work, f'model{KERAS_SUFFIX}')
         whole.save(file)
@@ -73,15 +71,13 @@ def load(path: str) -> tuple[Callable[[Sequence[bytes]], np.ndarray], Descriptio
     return lambda encoded: compiled(tf.constant(list(encoded))).numpy(), description
 
 
-def _whole(model: Any, source: KerasSource, head: Head, description: Description) -> Any:
+def _whole(model: Any, head: Head, description: Description) -> Any:
     import keras
 
     wants = description.preprocessing
     pixels = keras.Input((wants.size, wants.size, 3), name='image')
     scale, offset = _scale_and_offset(wants.mean, wants.std)
     pictures = keras.layers.Rescaling(scale, offset, name='normalise')(pixels)
-    if source.reads_bgr:
-        pictures = keras.ops.flip(pictures, axis=-1)
     features = model(pictures, training=False)
     classes = len(description.labels)
     dense = keras.layers.Dense(classes, activation='softmax', name='final_result')

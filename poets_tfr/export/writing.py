@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from poets_tfr import files, writable
-from poets_tfr.backbones.catalog import KerasSource
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.export import frozen_graph, keras_model, saved_model, tflite
 from poets_tfr.export.frozen_graph import FrozenGraph
@@ -64,7 +63,7 @@ def write_exports(
     graph: FrozenGraph,
     head: Head,
     calibration: Callable[[], Sequence[bytes]],
-    keras_network: Callable[[], tuple[Any, KerasSource]],
+    keras_network: Callable[[], Any],
 ) -> list[Export]:
     """Writes what `output` names; each file or folder appears whole or not at all.
 
@@ -73,7 +72,7 @@ def write_exports(
       backbone, head: the trained model.
       graph: of the same backbone; it knows the labels.
       calibration: gives training pictures as records hold them, for int8.
-      keras_network: gives the backbone as a Keras model, and where it is from, for .keras.
+      keras_network: gives the backbone as a Keras model, for .keras.
     """
     description = graph.description
     log.info('Converted 2 variables to const ops.')
@@ -105,8 +104,7 @@ def write_exports(
         limits = {'float32': exact, 'float16': _FLOAT16, 'int8': _INT8}[quantization]
         exports.append(dataclasses.replace(limits, flag='tflite_output', path=output.tflite_output))
     if output.keras_output:
-        model, source = keras_network()
-        keras_model.save(output.keras_output, model, source, head, description)
+        keras_model.save(output.keras_output, keras_network(), head, description)
         log.info('Keras model: %s', output.keras_output)
         exports.append(dataclasses.replace(exact, flag='keras_output', path=output.keras_output))
     return exports

@@ -11,7 +11,6 @@ import numpy as np
 
 from poets_tfr import files, progress
 from poets_tfr.backbones import frozen
-from poets_tfr.backbones.catalog import KerasSource
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.export.frozen_graph import FrozenGraph
 from poets_tfr.export.settings import ExportConfig
@@ -45,7 +44,7 @@ class Trained(NamedTuple):
     backbone: Backbone
     head: Head
     splits: dict[str, SplitFeatures]
-    keras_network: Callable[[], tuple[Any, KerasSource]]
+    keras_network: Callable[[], Any]
 
 
 def checkpoint_settings(work: Work, backbone: Backbone) -> dict[str, Any]:
@@ -213,9 +212,9 @@ def _better(head_alone: Trained, tuned: Trained) -> Trained:
     return tuned if is_better else head_alone
 
 
-def _keras_network(work: Work) -> tuple[Any, KerasSource]:
-    model, _, source = frozen.build_keras(work.config.backbone)
-    return model, source
+def _keras_network(work: Work) -> Any:
+    model, _ = frozen.build_keras(work.config.backbone)
+    return model
 
 
 def _log_end(state: State, config: HeadConfig) -> None:

@@ -26,7 +26,6 @@ import numpy as np
 
 from poets_tfr import files
 from poets_tfr.backbones import frozen, keras_models
-from poets_tfr.backbones.catalog import KerasSource
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.backbones.settings import BackboneConfig
 from poets_tfr.distribution import ONE_DEVICE, Cluster
@@ -34,9 +33,10 @@ from poets_tfr.errors import InputError
 from poets_tfr.pictures import pipeline
 from poets_tfr.pictures.distort import Distortions
 from poets_tfr.records.reading import SplitRecords
-from poets_tfr.settings import did_you_mean
+from poets_tfr.training import fine_tune_data
+from poets_tfr.training.best_weights import BestWeights
 from poets_tfr.training.checkpoints import Checkpoints
-from poets_tfr.training.head import Head, Scores, better
+from poets_tfr.training.head import Head
 from poets_tfr.training.loop import Evaluation, Measurements
 from poets_tfr.training.sampling import TRAIN_STREAM, Sampler
 from poets_tfr.training.settings import (
@@ -73,7 +73,8 @@ class FineTuning:
         """
         import tensorflow as tf
 
-        self._config, self._evaluation_batch_size = config, evaluation_batch_size
+        self._config, self._backbone_config = config, backbone
+        self._evaluation_batch_size = evaluation_batch_size
         self._cluster = cluster
         self._strategy = cluster.strategy or tf.distribute.get_strategy()
         replicas = self._strategy.num_replicas_in_sync
@@ -83,11 +84,9 @@ class FineTuning:
                 f'{replicas} devices: give a multiple of {replicas}.'
             )
         self.precision = _precision(config)
-        self.model, self._spec, self._source = frozen.build_keras(
-            backbone, self.precision, cluster.strategy
-        )
+        self.model, self._spec = frozen.build_keras(backbone, self.precision, cluster.strategy)
         with self._strategy.scope():
-            layers = layers_from(self.model, config.fine_tune_from)
+            layers = keras_models.layers_from(self.model, config.fine_tune_from)
             self._head = tf.keras.layers.Dense(classes, dtype='float32', name='final_training_ops')
             self._head.build([None, self._spec.feature_width])
             self._trained = [
@@ -96,15 +95,9 @@ class FineTuning:
             self._optimizer = tf.keras.optimizers.Adam(_schedule(config))
             self._optimizer.build(self._trained)
         self._variables = [variable.value for variable in self._trained]
-        with tf.device('CPU'):
-            self._best = [tf.Variable(tf.zeros_like(v), trainable=False) for v in self._variables]
-            # Of the last evaluation: after how many steps, accuracy, cross entropy. Of the best:
-            # accuracy, cross entropy, how many evaluations ago.
-            self._notes = tf.Variable([-1.0, 0.0, 0.0, 0.0, np.inf, 0.0], dtype=tf.float64)
+        self._best = BestWeights(self._variables)
         self._score_step = tf.function(self._distributed_step, autograph=False)
         self._score_batch = tf.function(self._evaluate_batch, autograph=False)
-        both = tf.TensorSpec([2], tf.float64)
-        self._note = tf.function(self._take_note, [both], autograph=False)
 
     @property
     def steps_done(self) -> int:
@@ -135,8 +128,8 @@ class FineTuning:
             config.save_checkpoints_secs,
             trained=self._variables,
             optimizer=[variable.value for variable in self._optimizer.variables],
-            best=self._best,
-            notes=self._notes,
+            best=self._best.kept,
+            notes=self._best.noted,
         )
         save_if_due, is_resumed = _save_nothing, False
         with contextlib.ExitStack() as stack:
@@ -159,7 +152,7 @@ class FineTuning:
         import tensorflow as tf
 
         optimizer = [variable.value for variable in self._optimizer.variables]
-        state = [*self._variables, *optimizer, *self._best, self._notes]
+        state = [*self._variables, *optimizer, *self._best.kept, self._best.noted]
         arrays = [tf.convert_to_tensor(variable).numpy() for variable in state]
         for variable, value in zip(
             state, self._cluster.arrays_from_chief(arrays, _CHIEF), strict=True
@@ -188,17 +181,20 @@ class FineTuning:
         """
         config, is_chief = self._config, self._cluster.is_chief
         batches = self._batches(pictures['train'], distortions, head_config)
+        validation = pictures['validation']
         scores: list[Any] = []
         while True:
             done = self.steps_done
             is_due = done % config.fine_tune_eval_interval == 0 or done == config.fine_tune_steps
-            if is_due and done != int(self._notes[0]):
-                scored = self._evaluate(pictures['validation']) if is_chief else np.zeros(2)
-                self._note(*self._cluster.arrays_from_chief([scored], _CHIEF))
+            if is_due and done != self._best.notes.steps:
+                scored = self._evaluate(validation) if is_chief else np.zeros(2)
+                self._best.note(done, *self._cluster.arrays_from_chief([scored], _CHIEF))
                 if scores:
-                    yield self._measured(first_step + done, scores, len(pictures['validation']))
+                    yield self._measured(first_step + done, scores, len(validation))
                 scores = []
-            if done == config.fine_tune_steps or self._is_out_of_patience():
+            if done == config.fine_tune_steps:
+                return
+            if 0 < config.fine_tune_patience <= self._best.notes.waited:
                 return
             with self._cluster.naming_the_lost():
                 scores.append(self._score_step(next(batches)).numpy())
@@ -212,23 +208,20 @@ class FineTuning:
 
     def best(self) -> tuple[Backbone, Head]:
         """The network, frozen, and the head, as they were at the evaluation that was best."""
-        for variable, value in zip(self._variables, self._best, strict=True):
-            variable.assign(value)
-        model = self.model
-        if self.precision != 'float32':
-            model, _ = self.keras_network()
+        self._best.restore()
+        model = self.model if self.precision == 'float32' else self.keras_network()
         digest = hashlib.sha256()
         for value in model.get_weights():
             digest.update(np.ascontiguousarray(value).tobytes())
-        backbone = frozen.freeze_model(model, self._spec, self._source, digest.hexdigest())
+        backbone = frozen.freeze_model(model, self._spec, digest.hexdigest())
         return backbone, self.head()
 
-    def keras_network(self) -> tuple[Any, KerasSource]:
-        """The network as it is now, on one device and in float32, and where it is from."""
+    def keras_network(self) -> Any:
+        """The network as it is now, on one device and in float32."""
         weights = self.model.get_weights()
-        model, _, source = frozen.build_keras(self._backbone_config)
+        model, _ = frozen.build_keras(self._backbone_config)
         model.set_weights(weights)
-        return model, source
+        return model
 
     def head(self) -> Head:
         """As it is now."""
@@ -239,42 +232,21 @@ class FineTuning:
     def _batches(
         self, pictures: SplitRecords, distortions: Distortions, head_config: HeadConfig
     ) -> Iterator[Any]:
-        """(float32 [n, size, size, 3], int32 [n]) of each replica, step after step."""
-        import tensorflow as tf
-
-        size, first = self._config.fine_tune_batch_size, self.steps_done
-        replicas = self._strategy.num_replicas_in_sync
-        labels = tf.constant(pictures.labels)
-        classes = int(self._head.units)
+        """From the next step on; see `distorted_batches`."""
         sampler = Sampler.of(
-            pictures.labels, classes, size, head_config.sampling, head_config.seed, TRAIN_STREAM
-        )
-
-        def batches_of(context: Any) -> Any:
-            share = size // context.num_input_pipelines
-            begin = share * context.input_pipeline_id
-
-            def draw(step: Any) -> Any:
-                return sampler.draw(step)[begin : begin + share]
-
-            images = pipeline.distorted_steps(
-                pictures.record, draw, share, first, self._spec.preprocessing, distortions,
-                pictures.seeds,
-            )  # fmt: skip
-            steps = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
-            truth = steps.map(pipeline.as_written(lambda step: tf.gather(labels, draw(step))))
-            batches = tf.data.Dataset.zip((images, truth))
-            if replicas == context.num_input_pipelines:
-                return batches
-            return batches.unbatch().batch(size // replicas, drop_remainder=True)
-
-        return iter(self._strategy.distribute_datasets_from_function(batches_of))
+            pictures.labels, int(self._head.units), self._config.fine_tune_batch_size,
+            head_config.sampling, head_config.seed, TRAIN_STREAM,
+        )  # fmt: skip
+        return fine_tune_data.distorted_batches(
+            pictures, sampler, self.steps_done, self._spec.preprocessing, distortions,
+            self._strategy,
+        )  # fmt: skip
 
     def logits(self, pictures: Any) -> Any:
         """float32 [n, size, size, 3], normalised -> float32 [n, classes]."""
         import tensorflow as tf
 
-        features = keras_models.features(self.model, self._source, pictures)
+        features = self.model(pictures, training=False)
         return self._head(tf.cast(features, tf.float32))
 
     def _distributed_step(self, batch: Any) -> Any:
@@ -317,38 +289,12 @@ class FineTuning:
         scores = _right_and_losses(self.logits(pictures), tf.gather(labels, tf.maximum(rows, 0)))
         return tf.stack([tf.reduce_sum(tf.cast(x, tf.float64)[real]) for x in scores])
 
-    def _take_note(self, scores: Any) -> None:
-        """Of `_evaluate`, in one piece: a process that is stopped has noted all or nothing."""
-        import tensorflow as tf
-
-        accuracy, cross_entropy = tf.unstack(scores)
-        _, _, _, best_accuracy, best_entropy, since = tf.unstack(self._notes)
-        is_better = better(Scores(accuracy, cross_entropy), Scores(best_accuracy, best_entropy))
-
-        def keep() -> Any:
-            for best, variable in zip(self._best, self._variables, strict=True):
-                best.assign(variable)
-            return tf.stack([accuracy, cross_entropy, tf.zeros([], tf.float64)])
-
-        def go_on() -> Any:
-            return tf.stack([best_accuracy, best_entropy, since + 1.0])
-
-        noted = tf.cond(is_better, keep, go_on)
-        done = tf.cast(self._optimizer.iterations.value, tf.float64)
-        self._notes.assign(tf.concat([[done, accuracy, cross_entropy], noted], axis=0))
-
-    def _is_out_of_patience(self) -> bool:
-        patience = self._config.fine_tune_patience
-        return 0 < patience <= int(self._notes[5])
-
     def _measured(self, end: int, scores: list[Any], pictures: int) -> Measurements:
         """Of the steps that ended before step `end`, at which validation was noted."""
         accuracies, cross_entropies = np.stack(scores).T
         accuracy, cross_entropy = scores[-1].tolist()
-        _, unseen_accuracy, unseen_entropy = self._notes.numpy()[:3].tolist()
-        evaluation = Evaluation(
-            end - 1, accuracy, cross_entropy, unseen_accuracy, unseen_entropy, pictures
-        )
+        unseen = self._best.notes.last
+        evaluation = Evaluation(end - 1, accuracy, cross_entropy, *unseen, pictures)
         first = end - len(scores)
         return Measurements(
             first, accuracies, cross_entropies, [evaluation], self.head(), state=None
@@ -365,31 +311,6 @@ def directory_of(config: CheckpointConfig) -> str:
 
 def settings_of(config: FineTuneConfig) -> dict[str, Any]:
     return {f'--{name}': value for name, value in dataclasses.asdict(config).items()}
-
-
-def layers_from(model: Any, name: str) -> list[Any]:
-    """The layers of a Keras model from one on, in its order; all of them for 'all'.
-
-    Raises:
-      InputError: there is no such layer; the message names those that are.
-    """
-    if name == 'all':
-        return list(model.layers)
-    names = [layer.name for layer in model.layers]
-    if name not in names:
-        with_weights = [layer.name for layer in model.layers if layer.trainable_variables]
-        raise InputError(
-            f'--fine_tune_from={name}: {model.name} has no such layer'
-            f'{did_you_mean(name, names)}. The layers that can be trained, from the pictures up: '
-            f'{", ".join(with_weights)}; or all.'
-        )
-    layers = model.layers[names.index(name) :]
-    if not any(layer.trainable_variables for layer in layers):
-        raise InputError(
-            f'--fine_tune_from={name}: from there on {model.name} has nothing to train. Name a '
-            'layer below.'
-        )
-    return layers
 
 
 def _right_and_losses(logits: Any, labels: Any) -> tuple[Any, Any]:

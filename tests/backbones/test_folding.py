@@ -183,8 +183,8 @@ def test_of_the_real_mobilenet_only_convolutions_biases_and_activations_are_left
 
 def test_of_a_keras_network_no_edge_is_left_that_only_orders() -> None:
     config = BackboneConfig(architecture='MobileNet_0.25', weights='random', image_size=32)
-    model, spec, source = frozen.build_keras(config)
-    nodes = frozen.freeze_model(model, spec, source, digest='').graph_def.node
+    model, spec = frozen.build_keras(config)
+    nodes = frozen.freeze_model(model, spec, digest='').graph_def.node
     kinds = Counter(node.op for node in nodes)
     assert kinds['Conv2D'] + kinds['DepthwiseConv2dNative'] == kinds['BiasAdd'] == 27
     assert not {'Mul', 'Rsqrt', 'NoOp'} & set(kinds)

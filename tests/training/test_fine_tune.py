@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from command_line import ROOT, Ended, Places, call
 from PIL import Image
 
-from poets_tfr.backbones import forward, frozen, keras_models
+from poets_tfr.backbones import forward, frozen
 from poets_tfr.backbones.settings import BackboneConfig
 from poets_tfr.errors import InputError
 from poets_tfr.label.labeller import Labeller
@@ -100,6 +101,26 @@ def test_it_overfits_a_tiny_set(patchwork: tuple[str, Manifest], tmp_path: Path)
     assert measured[-1].cross_entropies[-5:].mean() < 0.3
 
 
+def test_the_learning_rate_rises_over_the_warm_up_and_then_falls(
+    patchwork: tuple[str, Manifest], tmp_path: Path
+) -> None:
+    """Adam moves a weight whose gradient keeps its sign by about the learning rate."""
+    config = FineTuneConfig(
+        fine_tune_from='conv_pw_13', fine_tune_steps=12, fine_tune_learning_rate=1e-3,
+        fine_tune_warmup_steps=4, fine_tune_batch_size=8, fine_tune_eval_interval=1,
+        fine_tune_patience=0,
+    )  # fmt: skip
+    tuning, measured = tuned(patchwork, tmp_path, config)
+    heads_ = [heads.init(256, 3, seed=0), *(one.head for one in measured)]
+    moves = [
+        abs(after.weights.numpy() - before.weights.numpy()).max() / 1e-3
+        for before, after in itertools.pairwise(heads_)
+    ]
+    assert moves[0] == 0, 'the rise begins at 0'
+    wanted = [0.25, 0.5, 0.75, *(0.5 * (1 + np.cos(np.pi * step / 8)) for step in range(8))]
+    np.testing.assert_allclose(moves[1:], wanted, rtol=0.2, atol=0.02)
+
+
 def test_what_is_trained_and_what_is_exported(
     patchwork: tuple[str, Manifest], tmp_path: Path
 ) -> None:
@@ -131,7 +152,7 @@ def test_what_is_trained_and_what_is_exported(
     np.testing.assert_allclose(heads.logits(head, found), wanted, atol=1e-4)
     again, _ = tuning.best()
     assert again.digest == backbone.digest
-    as_keras = keras_models.features(*tuning.keras_network(), pixels)  # what .keras is made of
+    as_keras = tuning.keras_network()(pixels, training=False)  # what .keras is made of
     np.testing.assert_allclose(as_keras, found, atol=1e-3)
     assert backbone.cache_key != frozen.load(TINY).cache_key
 
