@@ -15,7 +15,7 @@ from poets_tfr.training.head import Head, Scores
 from poets_tfr.training.settings import HeadConfig
 
 
-class Slope(NamedTuple):
+class ValueAndGradient(NamedTuple):
     """The objective at a head: its value, its gradient, and the plain scores of the batch."""
 
     value: Any
@@ -23,7 +23,7 @@ class Slope(NamedTuple):
     scores: Scores
 
 
-Objective = Callable[[Head], Slope]
+Objective = Callable[[Head], ValueAndGradient]
 
 
 def of(
@@ -53,11 +53,11 @@ def of(
         return loss, scores
 
     def objective_of(batch: tuple[Any, Any]) -> Objective:
-        def objective(head: Head) -> Slope:
+        def objective(head: Head) -> ValueAndGradient:
             with tf.GradientTape() as tape:
                 tape.watch(head)
                 loss, scores = value(head, *batch)
-            return Slope(loss, Head(*tape.gradient(loss, head)), scores)
+            return ValueAndGradient(loss, Head(*tape.gradient(loss, head)), scores)
 
         return objective
 

@@ -65,9 +65,9 @@ def _first_order(start: Callable[[Head], Any], update: Update) -> Optimizer:
     def step(number: Any, head: Head, slots: Any, objective: Objective) -> Stepped:
         import tensorflow as tf
 
-        slope = objective(head)
-        head, slots = update(number, head, slots, slope.gradient)
-        return Stepped(head, slots, slope.scores, tf.constant(False))
+        here = objective(head)
+        head, slots = update(number, head, slots, here.gradient)
+        return Stepped(head, slots, here.scores, tf.constant(False))
 
     return Optimizer(start, step)
 
@@ -82,7 +82,7 @@ def _sgd(
     rate_at: Callable[[Any], Any], step: Any, head: Head, slots: Any, gradient: Head
 ) -> tuple[Head, Any]:
     rate = rate_at(step)
-    moved = [value - rate * slope for value, slope in zip(head, gradient, strict=True)]
+    moved = [value - rate * part for value, part in zip(head, gradient, strict=True)]
     return Head(*moved), slots
 
 
@@ -92,7 +92,7 @@ def _momentum(
     """Polyak's, as in Sutskever et al. 2013, equations 1 and 2: v = 0.9 v - rate g, w += v."""
     rate = rate_at(step)
     both = zip(velocity, gradient, strict=True)
-    velocity = Head(*[MOMENTUM * speed - rate * slope for speed, slope in both])
+    velocity = Head(*[MOMENTUM * speed - rate * part for speed, part in both])
     return Head(*[v + speed for v, speed in zip(head, velocity, strict=True)]), velocity
 
 

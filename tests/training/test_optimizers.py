@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from poets_tfr.training import objective, optimizers
-from poets_tfr.training.head import Head
+from poets_tfr.training import lbfgs, objective, optimizers
+from poets_tfr.training.head import Head, Scores
 from poets_tfr.training.settings import HeadConfig
 
 WIDTH, CLASSES, ROWS = 6, 3, 40
@@ -31,7 +31,7 @@ def the_objective(config: HeadConfig) -> objective.Objective:
     return objective.of(config, LABELS, CLASSES)(batch)
 
 
-def value_and_slope(
+def value_and_gradient(
     weights: np.ndarray, biases: np.ndarray, config: HeadConfig
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """In float64; cross entropy, smoothing, class weights and the penalty that is in the loss."""
@@ -44,9 +44,9 @@ def value_and_slope(
         importance = (ROWS / CLASSES / np.bincount(LABELS))[LABELS]
     penalty = 0 if config.optimizer == 'adam' else config.weight_decay
     value = -(importance[:, None] * targets * log_likely).sum() / ROWS
-    slope = importance[:, None] * (np.exp(log_likely) - targets) / ROWS
+    gradient = importance[:, None] * (np.exp(log_likely) - targets) / ROWS
     value += penalty / 2 * np.square(weights).sum()
-    return value, FEATURES.T @ slope + penalty * weights, slope.sum(axis=0)
+    return value, FEATURES.T @ gradient + penalty * weights, gradient.sum(axis=0)
 
 
 OBJECTIVES = {
@@ -64,20 +64,23 @@ OBJECTIVES = {
 def test_the_objective_and_its_gradient(settings: dict[str, Any]) -> None:
     config = HeadConfig(**settings)
     found = the_objective(config)(the_head())
-    value, weights, biases = value_and_slope(WEIGHTS, BIASES, config)
+    value, weights, biases = value_and_gradient(WEIGHTS, BIASES, config)
     np.testing.assert_allclose(found.value.numpy(), value, rtol=1e-5)
     np.testing.assert_allclose(found.gradient.weights.numpy(), weights, atol=1e-5)
     np.testing.assert_allclose(found.gradient.biases.numpy(), biases, atol=1e-5)
-    plain, _, _ = value_and_slope(WEIGHTS, BIASES, HeadConfig())
+    plain, _, _ = value_and_gradient(WEIGHTS, BIASES, HeadConfig())
     np.testing.assert_allclose(found.scores.cross_entropy.numpy(), plain, rtol=1e-5)
 
 
 def after(config: HeadConfig, steps: int) -> np.ndarray:
     """All numbers of the head after some steps, in one row."""
+    import tensorflow as tf
+
     optimizer, objective_ = optimizers.of(config), the_objective(config)
+    compiled = tf.function(lambda *state: optimizer.step(*state, objective_), autograph=False)
     head, slots = the_head(), optimizer.start(the_head())
     for step in range(steps):
-        head, slots, _, converged = optimizer.step(step, head, slots, objective_)
+        head, slots, _, converged = compiled(tf.constant(step), head, slots)
         if bool(converged):
             break
     return np.concatenate([head.weights.numpy().ravel(), head.biases.numpy()])
@@ -90,18 +93,18 @@ def twin_after(config: HeadConfig, steps: int) -> np.ndarray:
         rate = config.learning_rate
         if config.learning_rate_schedule == 'cosine':
             rate *= (1 + np.cos(np.pi * step / config.how_many_training_steps)) / 2
-        _, *slopes = value_and_slope(values[0], values[1], config)
-        for i, slope in enumerate(slopes):
+        _, *gradients = value_and_gradient(values[0], values[1], config)
+        for i, gradient in enumerate(gradients):
             if config.optimizer == 'adam':
-                first[i] = 0.9 * first[i] + 0.1 * slope
-                second[i] = 0.999 * second[i] + 0.001 * slope**2
+                first[i] = 0.9 * first[i] + 0.1 * gradient
+                second[i] = 0.999 * second[i] + 0.001 * gradient**2
                 mean, square = first[i] / (1 - 0.9 ** (step + 1)), second[i]
                 square = square / (1 - 0.999 ** (step + 1))
                 decay = config.weight_decay * values[i] if i == 0 else 0
                 values[i] = values[i] - rate * (mean / (np.sqrt(square) + 1e-8) + decay)
             else:
                 kept = 0.9 if config.optimizer == 'momentum' else 0
-                first[i] = kept * first[i] - rate * slope
+                first[i] = kept * first[i] - rate * gradient
                 values[i] = values[i] + first[i]
     return np.concatenate([values[0].ravel(), values[1]])
 
@@ -127,16 +130,35 @@ def test_lbfgs_ends_in_the_valley(settings: dict[str, Any]) -> None:
     config = HeadConfig(**settings, optimizer='lbfgs')
     found = after(config, 100)
     weights, biases = found[:-CLASSES].reshape(WIDTH, CLASSES), found[-CLASSES:]
-    lowest, *slopes = value_and_slope(weights, biases, config)
-    assert max(abs(slope).max() for slope in slopes) < 1e-3
+    lowest, *gradients = value_and_gradient(weights, biases, config)
+    assert max(abs(gradient).max() for gradient in gradients) < 1e-3
     sgd = after(HeadConfig(**settings, learning_rate=0.5), 300)
-    value, *_ = value_and_slope(sgd[:-CLASSES].reshape(WIDTH, CLASSES), sgd[-CLASSES:], config)
+    value, *_ = value_and_gradient(sgd[:-CLASSES].reshape(WIDTH, CLASSES), sgd[-CLASSES:], config)
     assert lowest <= value + 1e-6
 
 
 def test_lbfgs_stops_by_itself_and_then_stands_still() -> None:
     config = HeadConfig(optimizer='lbfgs', weight_decay=0.1)
     np.testing.assert_array_equal(after(config, 100), after(config, 1000))
+
+
+@pytest.mark.parametrize(('sign', 'remembered'), [(1.0, 1), (-1.0, 0)])
+def test_lbfgs_remembers_no_pair_without_curvature(sign: float, remembered: int) -> None:
+    """On a hill the gradient changes against the move: that would turn the next step uphill."""
+    import tensorflow as tf
+
+    def hill_or_valley(head: Head) -> objective.ValueAndGradient:
+        value = sign * sum(tf.nn.l2_loss(part) for part in head)
+        gradient = Head(*(sign * part for part in head))
+        return objective.ValueAndGradient(value, gradient, Scores(tf.zeros([]), tf.zeros([])))
+
+    _, memory, _, _ = lbfgs.step(the_head(), lbfgs.start(the_head()), hill_or_valley)
+    assert np.count_nonzero(memory.curvatures) == remembered
+    assert np.count_nonzero(np.any(memory.moves, axis=1)) == remembered
+    if remembered:  # the gradient is the head itself, and changes as it moves
+        np.testing.assert_allclose(
+            memory.curvatures[-1], 1 / np.square(memory.moves[-1]).sum(), rtol=1e-4
+        )
 
 
 def test_class_weights_are_one_in_the_mean() -> None:
