@@ -1,5 +1,6 @@
 """From one head to the next. Pure: what an optimizer remembers (its slots) goes in and comes out,
-so that a step can stand in a compiled loop and a stopped run can go on.
+so that a step can stand in a compiled loop and a stopped run can go on. Not Keras's optimizers:
+their pure form, `stateless_apply`, does not exist for Keras on TensorFlow.
 """
 
 from __future__ import annotations
