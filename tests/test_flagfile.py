@@ -43,6 +43,7 @@ def test_it_repeats_the_run_from_another_folder(
         f'--architecture={graphs.MOBILENET}', '--how_many_training_steps=20', '--seed=3',
         '--split_by=given_path', '--classes=Red_Roses,bluebells', '--optimizer=adam',
         '--standardize_features', '--print_misclassified_test_images', '--resume',
+        '--self_test_pictures=0',
     )  # fmt: skip
     assert ended.status == 0, ended.err
     stored = tmp_path / 'S/retrain.flags'
