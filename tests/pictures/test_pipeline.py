@@ -152,7 +152,9 @@ def test_only_the_wanted_copies_are_made(shards: tuple[list[str], np.ndarray]) -
         np.testing.assert_array_equal(picture, pictures[numbers == number][0])
 
 
-def test_no_pass_has_a_thread_that_tunes(shards: tuple[list[str], np.ndarray]) -> None:
+def test_every_pass_is_in_order_and_has_no_thread_that_tunes(
+    shards: tuple[list[str], np.ndarray],
+) -> None:
     """The end of a pass would wait for it, for seconds at times: it sleeps longer and longer."""
     everything, seeds = np.ones(18, bool), np.arange(18)
     passes = [
@@ -165,6 +167,7 @@ def test_no_pass_has_a_thread_that_tunes(shards: tuple[list[str], np.ndarray]) -
         ),
     ]
     assert [each.options().autotune.enabled for each in passes] == [False, False, False]
+    assert [each.options().deterministic for each in passes] == [True, True, True]
 
 
 def test_nothing_is_left_in_the_temporary_folder(

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 from odd_files import (
     ALPHA,
+    DEEP,
     GREY,
     HAS_TENSORFLOW_IO,
     HEIGHT,
@@ -52,6 +53,15 @@ def test_16_bit_png_is_divided_by_257() -> None:
     assert np.abs(shown(stored) - deep / 257).max() <= 1
     # Pillow's way, all above 255 is 255, would be far away.
     assert difference(shown(stored), deep / 257) < 0.6
+
+
+def test_16_bit_grey_is_divided_by_257() -> None:
+    if not HAS_TENSORFLOW_IO:
+        pytest.skip('TIFF is read through tensorflow-io')
+    deep = DEEP[..., 0]
+    upside_down = saved(Image.fromarray(deep), 'TIFF', tiffinfo={274: 3})  # which Pillow turns
+    wanted = deep[::-1, ::-1, None] / 257
+    assert np.abs(shown(store(upside_down)) - wanted).max() <= 0.51
 
 
 @pytest.mark.parametrize('orientation', [0, 9, 65535])

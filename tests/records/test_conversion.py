@@ -210,6 +210,18 @@ def test_a_second_run_reads_no_picture(copies: tuple[Path, Path]) -> None:
     assert converted(image_dir, records_dir, num_shards=SHARDS).skipped == 0
 
 
+def test_a_picture_edited_in_place_is_seen_by_its_time_where_its_size_stays(
+    copies: tuple[Path, Path], tmp_path: Path
+) -> None:
+    image_dir, records_dir = copies
+    converted(image_dir, records_dir, num_shards=SHARDS)  # which remembers this folder's files
+    path = image_dir / change_with_the_same_size(image_dir)
+    stat = path.stat()
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
+    converted(image_dir, records_dir, num_shards=SHARDS)
+    assert contents(records_dir) == fresh(image_dir, tmp_path)
+
+
 def add(image_dir: Path) -> str:
     """A training picture: validation and test keep theirs."""
     for i in range(100):

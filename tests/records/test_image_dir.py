@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import logging
 import os
@@ -15,7 +16,9 @@ import pytest
 from conversion import listed, splits_of, touch
 
 from poets_tfr.errors import InputError
+from poets_tfr.records import splits
 from poets_tfr.records.image_dir import label_of
+from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.records.splits import split_percentage
 
 # The names of the 3,670 pictures of flower_photos, as its archive of 2016 holds them.
@@ -88,6 +91,17 @@ def test_the_hash_cuts_at_the_percentages(tmp_path: Path) -> None:
         fraction = int(hashlib.sha1(path.encode()).hexdigest(), 16) % 2**27 / (2**27 - 1)
         wanted = 'validation' if fraction < 0.2 else 'test' if fraction < 0.5 else 'train'
         assert split == wanted, path
+
+
+def test_the_hash_cuts_just_there(tmp_path: Path) -> None:
+    names = sorted((f'daisy/{i}' for i in range(30_000)), key=split_percentage)
+    percentages = [split_percentage(name) for name in names]
+    cuts = [bisect.bisect(percentages, percentage) for percentage in (10, 30)]
+    beside = [names[cut + side] for cut in cuts for side in (-1, 0)]
+    assert [percentages[cut] - percentages[cut - 1] < 0.05 for cut in cuts] == [True, True]
+    config = ConversionConfig(validation_percentage=10, testing_percentage=20)
+    found = [splits.by_hash(config, *name.split('/')) for name in beside]
+    assert found == ['validation', 'test', 'test', 'train']
 
 
 def test_adding_pictures_moves_none_between_splits(tmp_path: Path) -> None:
