@@ -18,7 +18,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any
 
 from poets_tfr import files, locks
@@ -77,12 +76,7 @@ class Checkpoints:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         with self._stack:
             if error is None or isinstance(error, KeyboardInterrupt | SystemExit):
                 self.save()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
 from poets_tfr import files
@@ -84,12 +83,7 @@ class HeadCheckpoints:
             self._restore(self._checkpoints)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if self._checkpoints:
             self._checkpoints.__exit__(kind, error, trace)
 
