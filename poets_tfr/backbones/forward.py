@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.backbones.precision import lowered
+from poets_tfr.backbones.precision import mixed_precision
 from poets_tfr.backbones.settings import Xla
 from poets_tfr.parallel import left_on_interrupt, ordered
 
@@ -23,12 +23,12 @@ _BATCHES_AT_ONCE = 2
 _LONG_SECONDS = 0.25
 
 
-class _Turns:
+class _ConcurrencyLimit:
     """One batch is computed at a time; or two, once it shows that a batch takes long.
 
     Cores that wait for each other at the end of an operation of one batch compute the other: a
     tenth is won with Inception v3. Beside a small network they decode, and two would cost more
-    than they bring. A GPU is handed its work and does it after the turn, so it has the next batch
+    than they bring. A GPU is handed its work and does it after that, so it has the next batch
     at hand in any case.
     """
 
@@ -37,7 +37,7 @@ class _Turns:
         self._is_first, self._are_two = True, False
 
     @contextlib.contextmanager
-    def turn(self, clock: Callable[[], float]) -> Iterator[None]:
+    def held(self, clock: Callable[[], float]) -> Iterator[None]:
         with self._free:
             start = clock()
             yield
@@ -49,7 +49,7 @@ class _Turns:
 
 
 _compiled: WeakKeyDictionary[Backbone, dict[tuple[int, Xla], Forward]] = WeakKeyDictionary()
-_turns: WeakKeyDictionary[Forward, _Turns] = WeakKeyDictionary()
+_limits: WeakKeyDictionary[Forward, _ConcurrencyLimit] = WeakKeyDictionary()
 atexit.register(_compiled.clear)  # while TensorFlow's modules, which they end with, still stand
 
 
@@ -84,8 +84,8 @@ def features_of(
     batches: Iterable[tuple[T, Any]],
     clock: Callable[[], float] = time.perf_counter,
 ) -> Generator[Computed[T], None, None]:
-    """The features of each batch (anything, pictures), in order; see `_Turns`."""
-    turns = _turns.setdefault(forward, _Turns())
+    """The features of each batch (anything, pictures), in order; see `_ConcurrencyLimit`."""
+    limit = _limits.setdefault(forward, _ConcurrencyLimit())
     lock, computing, idle_since = threading.Lock(), 0, clock()
 
     def fetched() -> Iterator[tuple[T, Any, float]]:
@@ -102,7 +102,7 @@ def features_of(
         with lock:
             computing += 1
         try:
-            with turns.turn(clock):
+            with limit.held(clock):
                 features = forward(pictures)
             return Computed(what, features.numpy(), waited)
         finally:
@@ -124,7 +124,7 @@ def _compile(backbone: Backbone, batch_size: int, xla: Xla) -> Forward:
     size = backbone.preprocessing.size
     pictures = tf.TensorSpec([batch_size, size, size, 3], tf.float32)
 
-    graph_def = lowered(backbone.graph_def, backbone.input_tensor, backbone.precision)
+    graph_def = mixed_precision(backbone.graph_def, backbone.input_tensor, backbone.precision)
     in_precision = dataclasses.replace(backbone, graph_def=graph_def)
 
     def forward(pictures: Any) -> Any:

@@ -9,7 +9,7 @@ from poets_tfr.backbones.settings import Precision
 
 # What is computed in 16 bits, and how many of its inputs are; None: all but the last. All else
 # stays float32, pooling above all: a mean over many positions needs more bits than its terms.
-_LOWERED = {
+_IN_16_BITS = {
     'Conv2D': 2,
     'DepthwiseConv2dNative': 2,
     'MatMul': 2,
@@ -27,7 +27,7 @@ _LOWERED = {
 }
 
 
-def lowered(graph_def: Any, input_tensor: str, precision: Precision) -> Any:
+def mixed_precision(graph_def: Any, input_tensor: str, precision: Precision) -> Any:
     """The same network, with casts wherever 16 bits and float32 meet.
 
     What does not depend on the pictures is computed in float32 and cast then, once, when TensorFlow
@@ -47,7 +47,7 @@ def lowered(graph_def: Any, input_tensor: str, precision: Precision) -> Any:
     low = {
         node.name
         for node in graph_def.node
-        if node.name in alive and node.op in _LOWERED and node.attr['T'].type == float32
+        if node.name in alive and node.op in _IN_16_BITS and node.attr['T'].type == float32
     }
     result = tf.compat.v1.GraphDef(versions=graph_def.versions)
     casts: set[str] = set()
@@ -68,12 +68,12 @@ def lowered(graph_def: Any, input_tensor: str, precision: Precision) -> Any:
             copy.attr['T'].type = target
         for position in range(_inputs_in_16_bits(node) if wanted == target else len(node.input)):
             tensor = node.input[position].removesuffix(':0')
-            given = target if tensor in low else float32  # of what is lowered, only output 0 is
+            given = target if tensor in low else float32  # of 16 bits, only output 0 is
             if given != wanted and not tensor.startswith('^'):
                 copy.input[position] = cast(tensor, given, wanted)
     return result
 
 
 def _inputs_in_16_bits(node: Any) -> int:
-    count = _LOWERED[node.op]
+    count = _IN_16_BITS[node.op]
     return node.attr['N'].i if count is None else count

@@ -13,7 +13,7 @@ import pytest
 from poets_tfr.backbones import frozen
 from poets_tfr.backbones.forward import compile_forward
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.backbones.precision import lowered
+from poets_tfr.backbones.precision import mixed_precision
 from poets_tfr.backbones.settings import BackboneConfig, Precision, Xla
 
 
@@ -49,7 +49,7 @@ def test_what_the_pictures_flow_through_is_in_16_bits_but_for_pooling(model_dir:
     import tensorflow as tf
 
     backbone = backbone_of(model_dir, 'float32')
-    graph = lowered(backbone.graph_def, backbone.input_tensor, 'bfloat16')
+    graph = mixed_precision(backbone.graph_def, backbone.input_tensor, 'bfloat16')
     types: dict[str, set[Any]] = {}
     for node in graph.node:
         if 'T' in node.attr:
