@@ -15,13 +15,11 @@ from poets_tfr.errors import InputError
 from poets_tfr.label.labeller import Labelled, Labeller
 from poets_tfr.label.settings import EvaluationConfig
 from poets_tfr.progress import printable, timed
-from poets_tfr.records import codecs
-from poets_tfr.records.folders import Folders, is_hidden
+from poets_tfr.records import codecs, remarks
+from poets_tfr.records.folders import Folders, is_hidden, is_system_folder
 from poets_tfr.records.image_dir import (
     label_of,
     look_into,
-    warn_of_loose_pictures,
-    warn_of_what_is_left,
 )
 from poets_tfr.records.manifest import MANIFEST
 from poets_tfr.records.reading import Records
@@ -160,16 +158,17 @@ def _find_files(config: EvaluationConfig) -> list[LabelledFile]:
     for entry in classes:
         name = entry.name
         contents = look_into(folders, root, entry)
-        if contents is None:
+        if contents is None or is_system_folder(name):
             continue
-        warn_of_what_is_left(name, contents)
+        remarks.of_contents(name, contents)
         if not contents.pictures:
             log.warning('No files found in %s: it is not taken as a class.', printable(name))
         label = label_of(name)
         found += [LabelledFile(f'{name}/{p.name}', label, p.fault) for p in contents.pictures]
     if not found:
         raise InputError(f'--image_dir: {_no_picture(root)}')
-    warn_of_loose_pictures(root, entries)
+    remarks.of_loose_pictures(root, entries)
+    remarks.of_folders(folders)
     return found
 
 

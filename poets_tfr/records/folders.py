@@ -14,6 +14,13 @@ from poets_tfr.files import Entry
 PICTURE_EXTENSIONS = frozenset(
     '.jpg .jpeg .jpe .jfif .png .gif .bmp .webp .tif .tiff .avif'.split()
 )
+# What storage devices, systems and programs keep among people's files: thumbnails, deleted
+# pictures, older versions. A thumbnail in another split than its picture makes every figure too
+# good. Those that begin with a dot (.Trash-1000, .ipynb_checkpoints) are hidden anyway.
+SYSTEM_FOLDERS = frozenset(
+    '@eadir|#recycle|#snapshot|$recycle.bin|system volume information|lost+found|__macosx|thumbs'
+    .split('|')
+)  # fmt: skip
 _LEADS_OUT = 'a link out of image_dir; --follow_links takes it'
 
 
@@ -31,7 +38,7 @@ class Contents:
     """What was found below one folder.
 
     pictures: sorted; their names are paths from the folder, '/'-separated.
-    ignored: how many other files lie there, and links that were not followed.
+    ignored: how many other files lie there, links that were not followed, and system folders.
     other_extensions: of visible files that are no pictures; '' for those without.
     nested: folders whose pictures are among the ignored, for lack of --recursive.
     unfollowed: linked folders that were not followed.
@@ -54,9 +61,13 @@ class _Place(NamedTuple):
 
 
 class Folders:
-    """The folder `root` and how to walk below it."""
+    """The folder `root` and how to walk below it.
+
+    system: paths, relative to `root`, of the system folders that were met and not entered.
+    """
 
     def __init__(self, root: str, recursive: bool, follow_links: bool):
+        self.system: list[str] = []
         self._root, self._recursive, self._follow_links = root, recursive, follow_links
         self._real_root = '' if files.is_remote(root) else os.path.realpath(root)
 
@@ -68,6 +79,9 @@ class Folders:
         """
         found = Contents()
         path = files.join(self._root, name)
+        if is_system_folder(name):
+            self._pass_over(path, found)
+            return found
         waiting = [_Place('', path, self._real(path), not is_hidden(name))]
         while waiting:
             waiting += self._look_at(waiting.pop(), found)
@@ -105,6 +119,9 @@ class Folders:
     def _inner(
         self, entry: Entry, place: _Place, name: str, path: str, found: Contents
     ) -> Iterator[_Place]:
+        if is_system_folder(entry.name):
+            self._pass_over(path, found)
+            return
         is_taken = place.is_taken and self._recursive and not is_hidden(entry.name)
         if not entry.is_link:
             yield _Place(name, path, place.real, is_taken)
@@ -118,6 +135,10 @@ class Folders:
         else:
             yield _Place(name, path, (*place.real, real), is_taken)
 
+    def _pass_over(self, path: str, found: Contents) -> None:
+        self.system.append(path.removeprefix(files.join(self._root, '')))
+        found.ignored += 1
+
     def _real(self, path: str) -> tuple[str, ...]:
         return () if files.is_remote(path) else (os.path.realpath(path),)
 
@@ -129,6 +150,15 @@ def is_picture(entry: Entry) -> bool:
 
 def is_hidden(name: str) -> bool:
     return name.startswith('.')
+
+
+def is_system_folder(name: str) -> bool:
+    return name.lower() in SYSTEM_FOLDERS
+
+
+def is_left_alone(folder: str) -> bool:
+    """Whether no picture is taken from a folder of this name."""
+    return is_hidden(folder) or is_system_folder(folder)
 
 
 def is_clutter(name: str) -> bool:

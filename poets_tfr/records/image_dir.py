@@ -19,12 +19,11 @@ from typing import NamedTuple
 from poets_tfr import files
 from poets_tfr.errors import InputError
 from poets_tfr.progress import printable
-from poets_tfr.records import splits
+from poets_tfr.records import remarks, splits
 from poets_tfr.records.folders import (
-    PICTURE_EXTENSIONS,
     Contents,
     Folders,
-    is_hidden,
+    is_left_alone,
     is_picture,
 )
 from poets_tfr.records.settings import SPLITS, ConversionConfig
@@ -130,7 +129,7 @@ def _class_folders(config: ConversionConfig) -> tuple[list[tuple[str, Contents]]
     root = config.image_dir
     top = _scan_root(root)
     folders = Folders(root, config.recursive, config.follow_links)
-    names = [entry.name for entry in top if entry.is_dir and not is_hidden(entry.name)]
+    names = [entry.name for entry in top if entry.is_dir and not is_left_alone(entry.name)]
     chosen = _chosen(config, names)
     found = []
     ignored = sum(not entry.is_dir for entry in top)
@@ -145,7 +144,8 @@ def _class_folders(config: ConversionConfig) -> tuple[list[tuple[str, Contents]]
                 found.append((entry.name, contents))
     if len(found) < 2:
         raise InputError(_too_few_classes(root, top, [name for name, _ in found]))
-    warn_of_loose_pictures(root, top)
+    remarks.of_loose_pictures(root, top)
+    remarks.of_folders(folders)
     return found, ignored
 
 
@@ -155,11 +155,6 @@ def look_into(folders: Folders, root: str, entry: files.Entry) -> Contents | Non
         log.warning('%s is a link out of %s: not followed.', printable(entry.name), root)
         return None
     return folders.look_into(entry.name)
-
-
-def warn_of_loose_pictures(root: str, top: Sequence[files.Entry]) -> None:
-    if loose := sum(map(is_picture, top)):
-        log.warning('%s: pictures that lie in no folder of a class: %d, not taken.', root, loose)
 
 
 def _scan_root(root: str) -> list[files.Entry]:
@@ -196,10 +191,10 @@ def _composed(name: str) -> str:
 
 def _is_class(config: ConversionConfig, name: str, contents: Contents) -> bool:
     """Whether a folder has pictures; says what people should know of it."""
-    if is_hidden(name):
+    if is_left_alone(name):
         return False
     log.info("Looking for images in '%s'", printable(name))
-    warn_of_what_is_left(name, contents)
+    remarks.of_contents(name, contents)
     count = len(contents.pictures)
     if not count and config.classes:
         raise InputError(f'--classes: the folder {name!r} in {config.image_dir} holds no pictures.')
@@ -218,23 +213,6 @@ def _is_class(config: ConversionConfig, name: str, contents: Contents) -> bool:
     return count > 0
 
 
-def warn_of_what_is_left(folder: str, contents: Contents) -> None:
-    """A person may take them for pictures (.heic, say) and wonder where they are."""
-    for extension, count in sorted(contents.other_extensions.items()):
-        log.warning(
-            '%s: %d files with %s are not taken; pictures end in %s.',
-            printable(folder), count, printable(extension or 'no extension'),
-            ' '.join(sorted(PICTURE_EXTENSIONS)),
-        )  # fmt: skip
-    for what, names in (
-        ('hold pictures that are not taken: --recursive takes them', contents.nested),
-        ('are links out of image_dir, or in a circle: not followed', contents.unfollowed),
-    ):
-        if names:
-            shown = ', '.join(map(printable, names[:3])) + (', ...' if len(names) > 3 else '')
-            log.warning('%s: %d folders (%s) %s.', printable(folder), len(names), shown, what)
-
-
 def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]) -> str:
     """The original's sentence, and the folder that looks right where one does."""
     if found:
@@ -246,7 +224,8 @@ def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]
         sentence = f'No valid folders of images found at {root}.'
     for entry in top:
         below = files.join(root, entry.name)
-        if entry.is_dir and not is_hidden(entry.name) and len(_folders_with_pictures(below)) >= 2:
+        is_candidate = entry.is_dir and not is_left_alone(entry.name)
+        if is_candidate and len(_folders_with_pictures(below)) >= 2:
             return f'{sentence} {below} looks right: try --image_dir={below}'
     loose = sum(map(is_picture, top))
     if loose:
@@ -257,7 +236,8 @@ def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]
             f'classes, try --image_dir={above}'
         )
     for entry in top:
-        for inner in _folders_with_pictures(files.join(root, entry.name)) if entry.is_dir else ():
+        is_candidate = entry.is_dir and not is_left_alone(entry.name)
+        for inner in _folders_with_pictures(files.join(root, entry.name)) if is_candidate else ():
             return (
                 f'{sentence} {entry.name} holds no pictures itself, but {entry.name}/{inner} does: '
                 'pictures lie directly in the folder of their class; move them up, or take nested '
@@ -271,7 +251,9 @@ def _folders_with_pictures(directory: str) -> list[str]:
     found = []
     with contextlib.suppress(OSError):  # a folder that may not be read is no candidate
         for entry in files.scan(directory):
-            if entry.is_dir and any(map(is_picture, files.scan(files.join(directory, entry.name)))):
+            if not entry.is_dir or is_left_alone(entry.name):
+                continue
+            if any(map(is_picture, files.scan(files.join(directory, entry.name)))):
                 found.append(entry.name)
     return found
 

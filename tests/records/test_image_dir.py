@@ -366,14 +366,14 @@ def test_counts_are_in_label_order(tmp_path: Path) -> None:
 def nested(image_dir: Path) -> Path:
     touch(image_dir, numbered('daisy', 20) + numbered('roses', 20))
     touch(image_dir, ['daisy/2019/june/a.jpg', 'daisy/2019/b.png', 'daisy/2019/notes.txt'])
-    touch(image_dir, ['daisy/.cache/c.jpg', 'roses/thumbs/d.jpg'])
+    touch(image_dir, ['daisy/.cache/c.jpg', 'roses/2020/d.jpg'])
     return image_dir
 
 
 def test_recursive_takes_nested_folders(tmp_path: Path) -> None:
     listing = listed(nested(tmp_path), recursive=True)
     deeper = {p.path: p.label for p in listing.pictures if p.path.count('/') > 1}
-    assert deeper == {'daisy/2019/june/a.jpg': 0, 'daisy/2019/b.png': 0, 'roses/thumbs/d.jpg': 1}
+    assert deeper == {'daisy/2019/june/a.jpg': 0, 'daisy/2019/b.png': 0, 'roses/2020/d.jpg': 1}
     assert [p.path for p in listing.pictures] == sorted(p.path for p in listing.pictures)
     assert (len(listing.pictures), listing.ignored) == (43, 2)
     before = splits_of(listed(tmp_path))
@@ -388,7 +388,7 @@ def test_without_recursive_nested_pictures_are_pointed_out(
         listing = listed(nested(tmp_path))
     assert (len(listing.pictures), listing.ignored) == (40, 5)
     assert 'daisy: 2 folders (2019, 2019/june) hold pictures that are not taken' in caplog.text
-    assert 'roses: 1 folders (thumbs) hold pictures' in caplog.text
+    assert 'roses: 1 folders (2020) hold pictures' in caplog.text
     assert '.cache' not in caplog.text
 
 
@@ -396,6 +396,42 @@ def test_recursive_takes_pictures_one_level_too_deep(tmp_path: Path) -> None:
     touch(tmp_path, [f'{folder}/inner/{n}.jpg' for folder in ('a', 'b') for n in range(20)])
     assert len(listed(tmp_path, recursive=True).pictures) == 40
     with pytest.raises(InputError, match='take nested folders with recursive'):
+        listed(tmp_path)
+
+
+# Folders of systems and programs
+
+SYSTEM_FOLDERS = (
+    '@eaDir', '#recycle', '#snapshot', '$RECYCLE.BIN', '$Recycle.Bin', 'System Volume Information',
+    'lost+found', '__MACOSX', '.ipynb_checkpoints', '.Trash-1000', 'Thumbs',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('recursive', [False, True])
+def test_system_folders_are_no_classes_nor_taken_nor_recommended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, recursive: bool
+) -> None:
+    two_classes(tmp_path)
+    touch(tmp_path, [f'{folder}/roses/{n}.jpg' for folder in SYSTEM_FOLDERS for n in range(9)])
+    touch(tmp_path, [f'{folder}/{n}.jpg' for folder in SYSTEM_FOLDERS for n in range(9)])
+    touch(tmp_path, ['daisy/@eaDir/000.jpg/THUMB_M.jpg', 'daisy/.ipynb_checkpoints/000.jpg'])
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        listing = listed(tmp_path, recursive=recursive)
+    assert [c.folder for c in listing.classes] == ['daisy', 'roses']
+    assert len(listing.pictures) == 60
+    assert listing.ignored == 10 + 2 * 18 + 1, 'a system folder each, and what hidden ones hold'
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told == (
+        'Folders of the system or of other programs: 10, not looked into (#recycle, #snapshot, '
+        '$RECYCLE.BIN, ...). Rename one that holds pictures of yours.'
+    )
+
+
+@pytest.mark.parametrize('folder', SYSTEM_FOLDERS)
+def test_a_system_folder_is_not_pointed_at(tmp_path: Path, folder: str) -> None:
+    touch(tmp_path, [f'{folder}/{name}/{n}.jpg' for name in 'ab' for n in range(3)])
+    touch(tmp_path, [f'daisy/{folder}/0.jpg'])
+    with pytest.raises(InputError, match='It must hold one folder of pictures for each class'):
         listed(tmp_path)
 
 

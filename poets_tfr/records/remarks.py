@@ -1,0 +1,48 @@
+"""What people should know of the folders that were looked into. No TensorFlow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from poets_tfr import files
+from poets_tfr.progress import printable
+from poets_tfr.records.folders import PICTURE_EXTENSIONS, Contents, Folders, is_picture
+
+log = logging.getLogger('poets_tfr')
+
+
+def of_contents(folder: str, contents: Contents) -> None:
+    """A person may take them for pictures (.heic, say) and wonder where they are."""
+    for extension, count in sorted(contents.other_extensions.items()):
+        log.warning(
+            '%s: %d files with %s are not taken; pictures end in %s.',
+            printable(folder), count, printable(extension or 'no extension'),
+            ' '.join(sorted(PICTURE_EXTENSIONS)),
+        )  # fmt: skip
+    for what, names in (
+        ('hold pictures that are not taken: --recursive takes them', contents.nested),
+        ('are links out of image_dir, or in a circle: not followed', contents.unfollowed),
+    ):
+        if names:
+            log.warning('%s: %d folders (%s) %s.', printable(folder), len(names), some(names), what)
+
+
+def of_loose_pictures(root: str, top: Sequence[files.Entry]) -> None:
+    if loose := sum(map(is_picture, top)):
+        log.warning('%s: pictures that lie in no folder of a class: %d, not taken.', root, loose)
+
+
+def of_folders(folders: Folders) -> None:
+    """What was met on the way, wherever it was."""
+    if met := folders.system:
+        log.warning(
+            'Folders of the system or of other programs: %d, not looked into (%s). Rename one '
+            'that holds pictures of yours.',
+            len(met), some(met),
+        )  # fmt: skip
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of many names, for a line that says how many there are."""
+    return ', '.join(map(printable, names[:3])) + (', ...' if len(names) > 3 else '')
