@@ -27,7 +27,7 @@ from poets_tfr.records.folders import (
     is_picture,
 )
 from poets_tfr.records.settings import SPLITS, ConversionConfig
-from poets_tfr.records.splits import MAX_NUM_IMAGES_PER_CLASS
+from poets_tfr.records.splits import MAX_NUM_IMAGES_PER_CLASS, UnsplittableError
 
 log = logging.getLogger('poets_tfr')
 
@@ -98,10 +98,15 @@ def list_image_dir(config: ConversionConfig) -> Listing:
         small for the splits asked for.
     """
     found, ignored = _class_folders(config)
-    classes, pictures = [], []
+    classes, pictures, too_small = [], [], []
     for label, (folder, contents) in enumerate(found):
-        pictures += _pictures_of_class(config, folder, label, contents)
+        try:
+            pictures += _pictures_of_class(config, folder, label, contents)
+        except UnsplittableError as error:
+            too_small.append(error)
         classes.append(ClassFolder(folder, label_of(folder)))
+    if too_small:
+        raise InputError(splits.told(too_small))
     _check_labels(classes)
     return Listing(tuple(classes), tuple(pictures), ignored)
 
