@@ -32,8 +32,8 @@ from poets_tfr.records.manifest import (
     Split,
     dali_index,
     duplicates_tsv,
-    settings_of,
     skipped_tsv,
+    stored_settings,
     table,
     tfds_metadata,
 )
@@ -355,7 +355,7 @@ def _manifest(
         dataset_name=config.name,
         classes=listing.classes,
         splits=splits,
-        settings=settings_of(config),
+        settings=stored_settings(config),
         found=len(everything) + listing.ignored,
         ignored=listing.ignored,
         skipped=len(skipped),

@@ -136,7 +136,7 @@ def _class_folders(config: ConversionConfig) -> tuple[list[tuple[str, Contents]]
     folders = Folders(root, config.recursive, config.follow_links)
     names = [entry.name for entry in top if entry.is_dir and not is_left_alone(entry.name)]
     chosen = _chosen(config, names)
-    found = []
+    found, too_small = [], []
     ignored = sum(not entry.is_dir for entry in top)
     for entry in top:
         if entry.is_dir and (not chosen or entry.name in chosen):
@@ -145,8 +145,18 @@ def _class_folders(config: ConversionConfig) -> tuple[list[tuple[str, Contents]]
                 ignored += 1
                 continue
             ignored += contents.ignored
-            if _is_class(config, entry.name, contents):
+            if not _is_class(config, entry.name, contents):
+                continue
+            if sum(not file.fault for file in contents.pictures) >= config.min_class_size:
                 found.append((entry.name, contents))
+            else:
+                too_small.append(entry.name)
+                ignored += len(contents.pictures)
+    if too_small:
+        log.warning(
+            '--min_class_size=%d: classes with fewer pictures, left out: %d (%s).',
+            config.min_class_size, len(too_small), ', '.join(map(printable, too_small)),
+        )  # fmt: skip
     if len(found) < 2:
         raise InputError(_too_few_classes(root, top, [name for name, _ in found]))
     remarks.of_loose_pictures(root, top)

@@ -61,6 +61,12 @@ class ConversionConfig(Settings):
     classes: tuple[str, ...] = setting(
         (), 'Folders to take as classes, comma-separated; by default all.', affects='records'
     )
+    min_class_size: int = setting(
+        0,
+        'Leave out classes of fewer images; 0: too small a class is an error.',
+        at_least(0, '0 (all are taken) or more'),
+        affects='records',
+    )
     validation_percentage: int = setting(
         10,
         'What percentage of images to use as a validation set.',

@@ -85,12 +85,13 @@ def of_class(
     whole = [group for group, name in zip(groups, names, strict=True) if name not in bad]
     if len(whole) < len(bounds):
         what = f'{"whole " if bad else ""}picture{"" if len(whole) == 1 else "s"}'
+        flag = '--classes' if bad else f'--min_class_size={len(bounds)}'  # which counts files
         raise UnsplittableError(
             folder,
             '--image_dir',
             f'has {len(whole)} {what}',
             f', and {len(bounds)} are the least for {", ".join(bounds)}: add pictures, or leave '
-            'the class out (--classes).',
+            f'such classes out ({flag}).',
         )
     split_of = {group: _split_at(percentage[group], bounds) for group in whole}
     _fill_empty_splits(config, folder, split_of, percentage, bounds)

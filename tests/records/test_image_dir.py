@@ -158,6 +158,39 @@ def test_a_class_too_small_for_its_splits_is_an_error(
     assert all(part in str(error.value) for part in says), str(error.value)
 
 
+def long_tail(image_dir: Path) -> Path:
+    two_classes(image_dir)
+    return touch(image_dir, [n for i in range(8) for n in numbered(f'k{i}', 4 - i % 4)])
+
+
+def test_all_classes_that_are_too_small_are_told_at_once(tmp_path: Path) -> None:
+    touch(long_tail(tmp_path), [f'one/a_nohash_{i}.jpg' for i in range(9)])
+    with pytest.raises(InputError) as error:
+        listed(tmp_path)
+    assert str(error.value) == (
+        "--image_dir: 4 classes are too small: 'k2' has 2 pictures, 'k3' has 1 picture, 'k6' has 2 "
+        "pictures, 'k7' has 1 picture, and 3 are the least for validation, test, train: add "
+        'pictures, or leave such classes out (--min_class_size=3). --image_dir: the class '
+        "'one' has no picture for validation: files that agree up to _nohash_ stay together, and too "
+        'few groups are left. Add pictures.'
+    )
+
+
+def test_min_class_size_leaves_small_classes_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (long_tail(tmp_path) / 'k1/3.jpg').symlink_to('nothing')  # it has three that can be opened
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        listing = listed(tmp_path, min_class_size=4)
+    assert [c.folder for c in listing.classes] == ['daisy', 'k0', 'k4', 'roses']
+    assert (len(listing.pictures), listing.ignored) == (68, 13)
+    assert (
+        '--min_class_size=4: classes with fewer pictures, left out: 6 (k1, k2, k3, k5, k6, k7).'
+    ) in caplog.messages
+    with pytest.raises(InputError, match='Only one valid folder'):
+        listed(tmp_path, min_class_size=30, classes=('daisy', 'k0'))
+
+
 def test_two_pictures_do_without_a_test_split(tmp_path: Path) -> None:
     touch(tmp_path, numbered('daisy', 2) + numbered('roses', 2))
     counts = listed(tmp_path, testing_percentage=0).counts()
