@@ -165,6 +165,7 @@ def _find_files(config: EvaluationConfig) -> list[LabelledFile]:
             log.warning('No files found in %s: it is not taken as a class.', printable(name))
         label = label_of(name)
         found += [LabelledFile(f'{name}/{p.name}', label, p.fault) for p in contents.pictures]
+    remarks.check_open('--image_dir', folders)
     if not found:
         raise InputError(f'--image_dir: {_no_picture(root)}')
     remarks.of_loose_pictures(root, entries)

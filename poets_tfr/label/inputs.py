@@ -56,6 +56,7 @@ def _below(folder: str) -> list[str]:
     """Its pictures and those below it, sorted; says what else lies there."""
     folders = Folders(folder, recursive=True, follow_links=True)
     contents = folders.look_into('')
+    remarks.check_open(folder, folders)
     _checked(folder, contents.pictures, 'has no pictures in it')
     remarks.of_contents(folder, contents)
     remarks.of_folders(folders)

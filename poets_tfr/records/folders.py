@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from poets_tfr import files
-from poets_tfr.files import Entry
+from poets_tfr.files import UNREADABLE, Entry
+from poets_tfr.progress import printable
 
 PICTURE_EXTENSIONS = frozenset(
     '.jpg .jpeg .jpe .jfif .png .gif .bmp .webp .tif .tiff .avif'.split()
@@ -63,20 +64,21 @@ class _Place(NamedTuple):
 class Folders:
     """The folder `root` and how to walk below it.
 
-    system: paths, relative to `root`, of the system folders that were met and not entered.
+    What was met on the way, as paths relative to `root`:
+    system: system folders, which were not entered.
+    closed: folders that cannot be read, whose pictures would be taken; with the reason.
+    unread: folders that cannot be read, and would not be taken.
     """
 
     def __init__(self, root: str, recursive: bool, follow_links: bool):
         self.system: list[str] = []
+        self.closed: list[str] = []
+        self.unread: list[str] = []
         self._root, self._recursive, self._follow_links = root, recursive, follow_links
         self._real_root = '' if files.is_remote(root) else os.path.realpath(root)
 
     def look_into(self, name: str) -> Contents:
-        """Everything below `root`/`name`, at every depth.
-
-        Raises:
-          OSError: a folder cannot be read.
-        """
+        """Everything below `root`/`name`, at every depth; what cannot be read is noted."""
         found = Contents()
         path = files.join(self._root, name)
         if is_system_folder(name):
@@ -99,7 +101,16 @@ class Folders:
     def _look_at(self, place: _Place, found: Contents) -> Iterator[_Place]:
         """Adds a folder's files to `found`; yields the folders in it."""
         holds_pictures = False
-        for entry in files.scan(place.path):
+        entries, fault = _scan(place.path)
+        if fault:
+            path = self._relative(place.path)
+            if place.is_taken:
+                self.closed.append(f'{printable(path)} ({fault})')
+            else:
+                self.unread.append(path)
+                found.ignored += 1
+            return
+        for entry in entries:
             name = f'{place.name}/{entry.name}' if place.name else entry.name
             path = files.join(place.path, entry.name)
             if entry.is_dir:
@@ -136,11 +147,29 @@ class Folders:
             yield _Place(name, path, (*place.real, real), is_taken)
 
     def _pass_over(self, path: str, found: Contents) -> None:
-        self.system.append(path.removeprefix(files.join(self._root, '')))
+        self.system.append(self._relative(path))
         found.ignored += 1
+
+    def _relative(self, path: str) -> str:
+        return path.removeprefix(files.join(self._root, ''))
 
     def _real(self, path: str) -> tuple[str, ...]:
         return () if files.is_remote(path) else (os.path.realpath(path),)
+
+
+def _scan(path: str) -> tuple[list[Entry], str]:
+    """What lies in a folder; or why that cannot be told."""
+    try:
+        entries = files.scan(path)
+    except OSError as error:
+        return [], error.strerror or str(error)
+    return entries, cannot_be_read(entries)
+
+
+def cannot_be_read(entries: Sequence[Entry]) -> str:
+    """Why nothing in a folder can be read, though its names can; '' where something can."""
+    faults = [e.fault.removeprefix(UNREADABLE) for e in entries if e.fault.startswith(UNREADABLE)]
+    return faults[0] if entries and len(faults) == len(entries) else ''
 
 
 def is_picture(entry: Entry) -> bool:

@@ -13,7 +13,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from poets_tfr import files
@@ -23,6 +23,7 @@ from poets_tfr.records import remarks, splits
 from poets_tfr.records.folders import (
     Contents,
     Folders,
+    cannot_be_read,
     is_left_alone,
     is_picture,
 )
@@ -138,6 +139,7 @@ def _class_folders(config: ConversionConfig) -> tuple[list[tuple[str, Contents]]
     chosen = _chosen(config, names)
     found, too_small = [], []
     ignored = sum(not entry.is_dir for entry in top)
+    folders.unread += [entry.name for entry in top if entry.fault.startswith(files.UNREADABLE)]
     for entry in top:
         if entry.is_dir and (not chosen or entry.name in chosen):
             contents = look_into(folders, root, entry)
@@ -152,6 +154,7 @@ def _class_folders(config: ConversionConfig) -> tuple[list[tuple[str, Contents]]
             else:
                 too_small.append(entry.name)
                 ignored += len(contents.pictures)
+    remarks.check_open('--image_dir', folders)
     if too_small:
         log.warning(
             '--min_class_size=%d: classes with fewer pictures, left out: %d (%s).',
@@ -174,7 +177,7 @@ def look_into(folders: Folders, root: str, entry: files.Entry) -> Contents | Non
 
 def _scan_root(root: str) -> list[files.Entry]:
     try:
-        return files.scan(root)
+        entries = files.scan(root)
     except FileNotFoundError:
         raise InputError(
             f"--image_dir: image directory '{root}' not found (looked at {files.absolute(root)})."
@@ -183,6 +186,11 @@ def _scan_root(root: str) -> list[files.Entry]:
         raise InputError(
             f'--image_dir: {root} is a file: name the folder that holds one folder per class.'
         ) from None
+    except PermissionError as error:
+        raise InputError(f'--image_dir: {root} cannot be read ({error.strerror}).') from None
+    if fault := cannot_be_read(entries):
+        raise InputError(f'--image_dir: {root} cannot be read ({fault}).')
+    return entries
 
 
 def _chosen(config: ConversionConfig, names: Sequence[str]) -> set[str]:
@@ -263,14 +271,14 @@ def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]
 
 def _folders_with_pictures(directory: str) -> list[str]:
     """The folders in `directory` that hold pictures."""
-    found = []
-    with contextlib.suppress(OSError):  # a folder that may not be read is no candidate
-        for entry in files.scan(directory):
-            if not entry.is_dir or is_left_alone(entry.name):
-                continue
-            if any(map(is_picture, files.scan(files.join(directory, entry.name)))):
-                found.append(entry.name)
-    return found
+
+    def holds(path: str, wanted: Callable[[files.Entry], bool]) -> list[str]:
+        with contextlib.suppress(OSError):  # a folder that may not be read is no candidate
+            return [entry.name for entry in files.scan(path) if wanted(entry)]
+        return []
+
+    folders = holds(directory, lambda entry: entry.is_dir and not is_left_alone(entry.name))
+    return [name for name in folders if holds(files.join(directory, name), is_picture)]
 
 
 def _check_labels(classes: Sequence[ClassFolder]) -> None:

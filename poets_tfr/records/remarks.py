@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from poets_tfr import files
+from poets_tfr.errors import InputError
 from poets_tfr.progress import printable
 from poets_tfr.records.folders import PICTURE_EXTENSIONS, Contents, Folders, is_picture
 
@@ -35,12 +36,31 @@ def of_loose_pictures(root: str, top: Sequence[files.Entry]) -> None:
 
 def of_folders(folders: Folders) -> None:
     """What was met on the way, wherever it was."""
+    if folders.unread:
+        log.warning(
+            'Cannot be read, and is not taken anyway: %d (%s).',
+            len(folders.unread), some(folders.unread),
+        )  # fmt: skip
     if met := folders.system:
         log.warning(
             'Folders of the system or of other programs: %d, not looked into (%s). Rename one '
             'that holds pictures of yours.',
             len(met), some(met),
         )  # fmt: skip
+
+
+def check_open(what: str, folders: Folders) -> None:
+    """Raises InputError about all folders that are wanted and cannot be read.
+
+    Args:
+      what: begins the message: the flag or the folder that was named.
+    """
+    if folders.closed:
+        raise InputError(
+            f'{what}: cannot be read, so that pictures would be missing: '
+            f'{", ".join(folders.closed)}. Ask for the right to read them (chmod -R a+rX), or '
+            'leave them out.'
+        )
 
 
 def some(names: Sequence[str]) -> str:

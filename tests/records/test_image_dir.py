@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import conversion
@@ -171,8 +176,8 @@ def test_all_classes_that_are_too_small_are_told_at_once(tmp_path: Path) -> None
         "--image_dir: 4 classes are too small: 'k2' has 2 pictures, 'k3' has 1 picture, 'k6' has 2 "
         "pictures, 'k7' has 1 picture, and 3 are the least for validation, test, train: add "
         'pictures, or leave such classes out (--min_class_size=3). --image_dir: the class '
-        "'one' has no picture for validation: files that agree up to _nohash_ stay together, and too "
-        'few groups are left. Add pictures.'
+        "'one' has no picture for validation: files that agree up to _nohash_ stay together, and "
+        'too few groups are left. Add pictures.'
     )
 
 
@@ -466,6 +471,101 @@ def test_a_system_folder_is_not_pointed_at(tmp_path: Path, folder: str) -> None:
     touch(tmp_path, [f'daisy/{folder}/0.jpg'])
     with pytest.raises(InputError, match='It must hold one folder of pictures for each class'):
         listed(tmp_path)
+
+
+# Folders that may not be read
+
+
+@pytest.fixture
+def open_dir() -> Iterator[Path]:
+    """A folder that others may enter, as they may not enter tmp_path."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
+CLASSES = '[c.folder for c in list_image_dir(config).classes]'
+
+
+def as_nobody(
+    image_dir: Path, wanted: str = CLASSES, **settings: object
+) -> tuple[list[str], list[str]]:
+    """(What was warned of, `wanted` or the error), in a process that is not root's."""
+    program = f"""
+import json, logging, os
+from poets_tfr import evaluation as evaluate
+from poets_tfr.records.settings import ConversionConfig
+from poets_tfr.label.settings import EvaluationConfig
+from poets_tfr.errors import InputError
+from poets_tfr.label import inputs
+from poets_tfr.records.image_dir import list_image_dir
+told = []
+handler = logging.Handler()
+handler.emit = lambda record: told.append(record.getMessage())
+logging.getLogger('poets_tfr').addHandler(handler)
+config = ConversionConfig(image_dir={str(image_dir)!r}, **{settings!r})
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    outcome = {wanted}
+except InputError as error:
+    outcome = [str(error)]
+print(json.dumps([told, outcome]))
+"""
+    ended = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    told, outcome = json.loads(ended.stdout)
+    return told, outcome
+
+
+def test_a_folder_that_may_not_be_read_and_is_not_taken_is_a_warning(open_dir: Path) -> None:
+    image_dir = touch(two_classes(open_dir / 'in'), ['daisy/raw/a.jpg', '.Trash-0/b.jpg'])
+    touch(image_dir, numbered('tulips', 30))
+    (image_dir / 'link').symlink_to(open_dir / 'secret/inside')
+    (open_dir / 'secret/inside').mkdir(parents=True)
+    for folder in image_dir / 'daisy/raw', image_dir / '.Trash-0', open_dir / 'secret':
+        folder.chmod(0)
+    (image_dir / 'tulips').chmod(0)
+    told, outcome = as_nobody(image_dir, classes=('daisy', 'roses'))
+    assert told == ['Cannot be read, and is not taken anyway: 2 (link, daisy/raw).']
+    assert outcome == ['daisy', 'roses']
+    (image_dir / 'tulips').chmod(0o755)
+    told, outcome = as_nobody(image_dir)
+    assert told == ['Cannot be read, and is not taken anyway: 3 (link, .Trash-0, daisy/raw).']
+    assert outcome == ['daisy', 'roses', 'tulips']
+
+
+@pytest.mark.parametrize('mode', [0, 0o744])  # the names can be read, and nothing else
+def test_all_classes_that_may_not_be_read_are_told_at_once(open_dir: Path, mode: int) -> None:
+    image_dir = touch(two_classes(open_dir / 'in'), numbered('ferns', 3) + numbered('tulips', 3))
+    touch(image_dir, numbered('daisy/deep', 3))
+    (image_dir / 'daisy/deep').chmod(mode)
+    for folder in 'ferns', 'tulips':
+        (image_dir / folder).chmod(mode)
+    for wanted, what in (
+        (CLASSES, '--image_dir'),
+        (
+            'evaluate.find(EvaluationConfig(image_dir=config.image_dir, recursive=True))',
+            '--image_dir',
+        ),
+        ('inputs.find_pictures([config.image_dir])', str(image_dir)),
+    ):
+        _, (error,) = as_nobody(image_dir, wanted, recursive=True)
+        message, _, which = error.partition(': cannot be read, so that pictures would be missing: ')
+        assert message == what
+        closed = which.split('. ')[0].split(', ')
+        assert sorted(closed) == [
+            f'{name} (Permission denied)' for name in ('daisy/deep', 'ferns', 'tulips')
+        ]
+
+
+@pytest.mark.parametrize('mode', [0, 0o744])
+def test_an_image_dir_that_may_not_be_read(open_dir: Path, mode: int) -> None:
+    image_dir = two_classes(open_dir / 'in')
+    image_dir.chmod(mode)
+    _, (error,) = as_nobody(image_dir)
+    assert error == f'--image_dir: {image_dir} cannot be read (Permission denied).'
 
 
 # Links
