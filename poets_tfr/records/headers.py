@@ -35,6 +35,7 @@ _OTHERS = {
     b'\x1aE\xdf\xa3': 'a video, not a picture',
     b'version https://git-lfs': 'a Git LFS pointer: run git lfs pull',
 }
+BEGINNING = 256
 _HEIC = b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1'
 
 
@@ -76,6 +77,14 @@ def kind_of(content: bytes) -> str | None:
     if {b'avif', b'avis'} & set(_brands(content)):
         return 'AVIF'
     return None
+
+
+def begins_like_a_picture(beginning: bytes) -> bool:
+    """Whether the first `BEGINNING` bytes of a file, whatever its name, are those of a picture."""
+    kind = kind_of(beginning)
+    if kind == 'BMP':  # so begins many a text; what follows the size is 0 in a BMP
+        return beginning[6:10] == bytes(4)
+    return kind is not None
 
 
 def read(content: bytes) -> Header:

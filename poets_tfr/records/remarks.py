@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 
 from poets_tfr import files
@@ -12,10 +13,16 @@ from poets_tfr.records.folders import PICTURE_EXTENSIONS, Contents, Folders, is_
 
 log = logging.getLogger('poets_tfr')
 
+_EXTENSIONS_SHOWN = 3
+
 
 def of_contents(folder: str, contents: Contents) -> None:
     """A person may take them for pictures (.heic, say) and wonder where they are."""
-    for extension, count in sorted(contents.other_extensions.items()):
+    others = contents.other_extensions
+    if len(others) > _EXTENSIONS_SHOWN:  # those of downloads (.jpg?w=640) can all be different
+        names = [extension or 'no extension' for extension, _ in others.most_common()]
+        others = Counter({some(names): others.total()})
+    for extension, count in sorted(others.items()):
         log.warning(
             '%s: %d files with %s are not taken; pictures end in %s.',
             printable(folder), count, printable(extension or 'no extension'),
@@ -36,6 +43,11 @@ def of_loose_pictures(root: str, top: Sequence[files.Entry]) -> None:
 
 def of_folders(folders: Folders) -> None:
     """What was met on the way, wherever it was."""
+    if folders.by_content:
+        log.warning(
+            'Taken by their content, for their names are not those of pictures: %d (%s).',
+            len(folders.by_content), some(folders.by_content),
+        )  # fmt: skip
     if folders.unread:
         log.warning(
             'Cannot be read, and is not taken anyway: %d (%s).',

@@ -15,11 +15,16 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import colours
 import conversion
+import numpy as np
 import pytest
 from conversion import listed, splits_of, touch
 
+from poets_tfr import evaluation as evaluate
 from poets_tfr.errors import InputError
+from poets_tfr.label import inputs
+from poets_tfr.label.settings import EvaluationConfig
 from poets_tfr.records.image_dir import label_of
 from poets_tfr.records.splits import split_percentage
 
@@ -435,6 +440,70 @@ def test_recursive_takes_pictures_one_level_too_deep(tmp_path: Path) -> None:
     assert len(listed(tmp_path, recursive=True).pictures) == 40
     with pytest.raises(InputError, match='take nested folders with recursive'):
         listed(tmp_path)
+
+
+# Files whose names do not say that they are pictures
+
+
+def downloads(image_dir: Path) -> Path:
+    two_classes(image_dir)
+    jpeg, png = (colours.encoded(np.zeros((8, 8, 3), np.uint8), kind) for kind in ('JPEG', 'PNG'))
+    avif = colours.encoded(np.zeros((8, 8, 3), np.uint8), 'AVIF')
+    bmp = colours.encoded(np.zeros((8, 8, 3), np.uint8), 'BMP')
+    for name, content in {
+        'photo.jpg?w=640': jpeg, 'photo.jpg?w=320': png, '5f3a': jpeg, 'IMG_1.HEIC': avif,
+        'a.dib': bmp,
+        'page.jpg?w=1': b'<!DOCTYPE html>', 'IMG_2.HEIC': b'\0\0\0\x18ftypheic\0\0\0\0mif1heic',
+        'README': b'BMW, the car, and more text', 'empty': b'',
+        'a.txt': jpeg, 'a.jpg_original': jpeg, 'a.jpg~': jpeg, 'a.THM': jpeg,
+        'a.cr2': b'II*\0\x10\0\0\0CR', 'nothing.part': jpeg,
+    }.items():  # fmt: skip
+        (image_dir / 'daisy' / name).write_bytes(content)
+    os.mkfifo(image_dir / 'daisy/pipe')
+    touch(image_dir, ['roses/a.txt', 'roses/b.csv'])
+    return image_dir
+
+
+BY_CONTENT = ['5f3a', 'IMG_1.HEIC', 'a.dib', 'photo.jpg?w=320', 'photo.jpg?w=640']
+
+
+def test_files_of_other_names_are_taken_by_their_content(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        listing = listed(downloads(tmp_path))
+    found = [p.path for p in listing.pictures if not p.path.endswith('.jpg')]
+    assert found == [f'daisy/{name}' for name in BY_CONTENT]
+    assert listing.ignored == 11 + 2
+    daisy, txt, csv, by_content = caplog.messages
+    assert daisy.startswith('daisy: 11 files with no extension, .heic, .thm, ... are not taken')
+    assert txt.startswith('roses: 1 files with .csv are')
+    assert csv.startswith('roses: 1 files with .txt are')
+    assert by_content == (
+        'Taken by their content, for their names are not those of pictures: 5 (daisy/5f3a, '
+        'daisy/IMG_1.HEIC, daisy/a.dib, ...).'
+    )
+
+
+def test_labelling_and_evaluation_take_the_same_files(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image_dir = downloads(tmp_path)
+    wanted = [str(image_dir / p.path) for p in listed(image_dir).pictures]
+    caplog.clear()
+    assert inputs.find_pictures([str(image_dir)]) == wanted
+    assert 'Taken by their content, for their names are not those of pictures: 5' in caplog.text
+    found = evaluate.find(EvaluationConfig(image_dir=str(image_dir)))
+    assert isinstance(found, list)
+    assert [str(image_dir / file.path) for file in found] == wanted
+
+
+def test_nested_downloads_are_pointed_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (downloads(tmp_path) / 'daisy/deep').mkdir()
+    (tmp_path / 'daisy/photo.jpg?w=640').rename(tmp_path / 'daisy/deep/photo.jpg?w=640')
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        listed(tmp_path)
+    assert 'daisy: 1 folders (deep) hold pictures that are not taken' in caplog.text
 
 
 # Folders of systems and programs
