@@ -16,7 +16,7 @@ from typing import Any
 
 from poets_tfr import files, progress
 from poets_tfr.errors import InputError
-from poets_tfr.records import codecs, damage, duplicates
+from poets_tfr.records import codecs, damage, duplicates, remarks
 from poets_tfr.records.duplicates import Duplicate, Member
 from poets_tfr.records.image_dir import Listing, Picture
 from poets_tfr.records.manifest import (
@@ -32,6 +32,7 @@ from poets_tfr.records.manifest import (
     Split,
     dali_index,
     duplicates_tsv,
+    load_manifest,
     skipped_tsv,
     stored_settings,
     table,
@@ -88,6 +89,7 @@ class _Conversion:
         self._bad: set[str] = set()
 
     def run(self) -> Manifest:
+        self._tell_of_other_labels()
         with _SeenFiles(self._config) as seen:
             listed = duplicates.settle(self._config, self._listing, seen.sha256_of)
             bad = self._known_to_be_bad(listed, seen)
@@ -107,6 +109,22 @@ class _Conversion:
         self._warn_of_bad(indexes)
         damage.report(listed, self._listing)
         return manifest
+
+    def _tell_of_other_labels(self) -> None:
+        """Labels are part of every record: who has those of 0.1 may wonder at all the work."""
+        former: dict[str, str] = {}
+        with contextlib.suppress(InputError, OSError):
+            former = dict(load_manifest(self._config.records_dir).classes)
+        changed = [
+            f'{former[folder]} -> {label}'
+            for folder, label in self._listing.classes
+            if former.get(folder, label) != label
+        ]
+        if changed:
+            log.warning(
+                'Labels of records that stand have changed: %d (%s); all shards are made again.',
+                len(changed), remarks.some(changed),
+            )  # fmt: skip
 
     def _made(self, plans: list[ShardPlan], seen: _SeenFiles) -> dict[str, ShardIndex]:
         """The indexes of all planned shards, those made that are missing."""

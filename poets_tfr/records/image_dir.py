@@ -10,8 +10,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -27,6 +25,7 @@ from poets_tfr.records.folders import (
     is_left_alone,
     is_picture,
 )
+from poets_tfr.records.labels import composed, label_of
 from poets_tfr.records.settings import SPLITS, ConversionConfig
 from poets_tfr.records.splits import MAX_NUM_IMAGES_PER_CLASS, UnsplittableError
 
@@ -81,16 +80,6 @@ class Listing:
         return {s: [counter[s, label] for label in range(len(self.classes))] for s in SPLITS}
 
 
-def label_of(folder: str) -> str:
-    """The original's rule: lower case, and one space for each run of other than a-z and 0-9.
-
-    A name of which the rule leaves nothing (one in Chinese, say) stays as it is: the original made
-    a single space of every such name.
-    """
-    label = re.sub(r'[^a-z0-9]+', ' ', folder.lower())
-    return label if label.strip() else re.sub(r'\s', ' ', folder)  # the labels file is line by line
-
-
 def list_image_dir(config: ConversionConfig) -> Listing:
     """Finds the classes and pictures of `config.image_dir` and decides every picture's split.
 
@@ -105,7 +94,7 @@ def list_image_dir(config: ConversionConfig) -> Listing:
             pictures += _pictures_of_class(config, folder, label, contents)
         except UnsplittableError as error:
             too_small.append(error)
-        classes.append(ClassFolder(folder, label_of(folder)))
+        classes.append(ClassFolder(folder, label_of(folder, config.label_style)))
     if too_small:
         raise InputError(splits.told(too_small))
     _check_labels(classes)
@@ -197,7 +186,7 @@ def _chosen(config: ConversionConfig, names: Sequence[str]) -> set[str]:
     """The folders that --classes means, however their accents are encoded; none without it."""
     chosen = set()
     for wanted in config.classes:
-        alike = [name for name in names if _composed(name) == _composed(wanted)]
+        alike = [name for name in names if composed(name) == composed(wanted)]
         if not alike:
             raise InputError(
                 f'--classes: {config.image_dir} has no folder {wanted!r}; it has '
@@ -205,11 +194,6 @@ def _chosen(config: ConversionConfig, names: Sequence[str]) -> set[str]:
             )
         chosen.add(wanted if wanted in alike else alike[0])
     return chosen
-
-
-def _composed(name: str) -> str:
-    """Unicode's NFC: macOS writes an accented letter as two characters, others as one."""
-    return unicodedata.normalize('NFC', name)
 
 
 def _is_class(config: ConversionConfig, name: str, contents: Contents) -> bool:
@@ -285,13 +269,14 @@ def _check_labels(classes: Sequence[ClassFolder]) -> None:
     by_label: dict[str, str] = {}
     by_look: dict[str, str] = {}
     for folder, label in classes:
-        if (same := by_label.setdefault(label, folder)) != folder:
-            raise InputError(
-                f'--image_dir: the folders {same!r} and {folder!r} would both get the label '
-                f'{label!r} (lower case, other than a-z and 0-9 becomes a space): rename one.'
-            )
-        if by_look.setdefault(_composed(folder), folder) != folder:
+        if by_look.setdefault(composed(folder), folder) != folder:
             raise InputError(
                 f'--image_dir: two folders are named {folder!r}, with the accents encoded '
                 'differently (Unicode NFC and NFD): merge them, or rename one.'
+            )
+        if (same := by_label.setdefault(label, folder)) != folder:
+            raise InputError(
+                f'--image_dir: the folders {same!r} and {folder!r} would both get the label '
+                f'{label!r} (lower case, other than letters and digits becomes a space): rename '
+                'one, or keep the names as they are with --label_style=folder.'
             )

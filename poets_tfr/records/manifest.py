@@ -35,7 +35,8 @@ DUPLICATES = 'duplicates.tsv'
 INDEX_SUFFIX = '.index.jsonl'
 DALI_SUFFIX = '.idx'
 FORMAT = 'poets_tfr records 1'
-_LATER_SETTINGS = ('min_class_size',)  # without them in its manifest, records have the defaults
+# Records without them in their manifest have the defaults.
+_LATER_SETTINGS = 'min_class_size', 'label_style'
 CONVERT_AGAIN = (
     'run the conversion again (tools/convert_images.py, or retrain.py with --image_dir), which '
     'makes only what is missing'

@@ -48,6 +48,7 @@ OURS = {
     'dataset_name': ('string', ''),
     'classes': ('comma separated list of strings', []),
     'min_class_size': ('int', 0),
+    'label_style': ('string enum', 'original'),
     'split_by': ('string enum', 'relative_path'),
     'split_prefix': ('string', ''),
     'recursive': ('bool', False),

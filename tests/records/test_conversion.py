@@ -291,6 +291,25 @@ def test_a_class_of_another_name_rewrites_all(copies: tuple[Path, Path], tmp_pat
     assert contents(records_dir) == fresh(image_dir, tmp_path)
 
 
+def test_other_labels_are_told_of(
+    copies: tuple[Path, Path], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """As of records of 0.1, which had other labels for names beyond ASCII."""
+    image_dir, records_dir = copies
+    wanted = contents(records_dir)
+    settings = {'num_shards': SHARDS, 'label_style': 'folder'}
+    assert converted(image_dir, records_dir, **settings).settings['label_style'] == 'folder'
+    converted(image_dir, tmp_path / 'fresh', **settings)
+    assert contents(records_dir) == contents(tmp_path / 'fresh')
+    caplog.clear()
+    converted(image_dir, records_dir, num_shards=SHARDS)
+    assert contents(records_dir) == wanted
+    assert caplog.messages == [
+        'Labels of records that stand have changed: 2 (Green Grass -> green grass, Red_Roses -> '
+        'red roses); all shards are made again.'
+    ]
+
+
 def test_another_number_of_shards_leaves_no_old_ones(copies: tuple[Path, Path]) -> None:
     image_dir, records_dir = copies
     (records_dir / 'flowers-notes.txt').write_text('mine')

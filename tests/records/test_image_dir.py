@@ -25,7 +25,7 @@ from poets_tfr import evaluation as evaluate
 from poets_tfr.errors import InputError
 from poets_tfr.label import inputs
 from poets_tfr.label.settings import EvaluationConfig
-from poets_tfr.records.image_dir import label_of
+from poets_tfr.records.labels import label_of, possible_labels
 from poets_tfr.records.splits import split_percentage
 
 # The names of the 3,670 pictures of flower_photos, as its archive of 2016 holds them.
@@ -217,14 +217,47 @@ def test_two_pictures_do_without_a_test_split(tmp_path: Path) -> None:
         ('Red_Roses', 'red roses'),
         ('a--b  c', 'a b c'),
         ('_x_', ' x '),  # as the original leaves it
-        ('Café 2', 'caf 2'),
-        ('玫瑰', '玫瑰'),  # the original's rule would leave one space of every such name
+        ('Café 2', 'café 2'),  # beyond ASCII, which the original's rule takes for spaces
+        ('Gänseblümchen', 'gänseblümchen'),
+        (unicodedata.normalize('NFD', 'Gänseblümchen'), 'gänseblümchen'),  # as a Mac names it
+        ('हिन्दी_फूल', 'हिन्दी फूल'),
+        ('می\u200cخواهم', 'می\u200cخواهم'),
+        ('cúc', 'cúc'),
+        ('红A–1', '红a 1'),
+        ('玫瑰', '玫瑰'),
+        ('٣ ورود', '٣ ورود'),
+        ('🌷', '🌷'),  # nothing would be left
         ('玫\n瑰', '玫 瑰'),  # the labels file has one line for each
         ('\udcff', '\udcff'),  # a byte that is not UTF-8
     ],
 )
 def test_label_of(folder: str, label: str) -> None:
     assert label_of(folder) == label
+
+
+def test_label_style_folder_keeps_names(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize('NFD', 'Gänse_Blümchen')
+    touch(
+        tmp_path, [n for folder in (decomposed, 'red', 'Red', 'a\nb') for n in numbered(folder, 20)]
+    )
+    with pytest.raises(InputError, match='--label_style=folder'):
+        listed(tmp_path)
+    labels = [label for _, label in listed(tmp_path, label_style='folder').classes]
+    assert labels == [unicodedata.normalize('NFC', decomposed), 'Red', 'a b', 'red']
+
+
+def test_folders_that_differ_beyond_ascii_have_labels_of_their_own(tmp_path: Path) -> None:
+    folders = 'cúc', 'cọc', '红A', '蓝A', 'Röschen', 'Rüschen'
+    touch(tmp_path, [name for folder in folders for name in numbered(folder, 20)])
+    assert len({label for _, label in listed(tmp_path).classes}) == 6
+
+
+def test_possible_labels_hold_those_of_0_1() -> None:
+    assert possible_labels('Gänse_Blümchen') == [
+        'Gänse_Blümchen', 'gänse blümchen', 'g nse bl mchen'
+    ]  # fmt: skip
+    assert possible_labels('Rote_玫瑰')[2] == 'rote '
+    assert possible_labels('玫_瑰')[2] == '玫_瑰'
 
 
 def test_folders_with_the_same_label_are_an_error_that_names_both(tmp_path: Path) -> None:
