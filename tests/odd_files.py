@@ -103,6 +103,8 @@ def cmyk_jpeg(adobe_transform: int | None) -> bytes:
 
 def jpegs() -> list[OddFile]:
     plain = saved(RGB, 'JPEG', quality=95)
+    progressive = saved(RGB, 'JPEG', quality=95, progressive=True)
+    turn_6 = saved(RGB, 'JPEG', quality=95, exif=exif(6))
     twelve_bits = plain.replace(b'\xff\xc0\x00\x11\x08', b'\xff\xc0\x00\x11\x0c')
     found = [
         OddFile('baseline.jpg', plain, 'as is', RGB, LOSSY),
@@ -113,6 +115,12 @@ def jpegs() -> list[OddFile]:
         OddFile('behind_the_end.jpg', plain + b'more', 'as is', RGB, LOSSY),
         OddFile('damaged_exif.jpg', saved(RGB, 'JPEG', exif=b'Exif\0\0MM!'), 'as is', RGB, LOSSY),
         OddFile('no_such_turn.jpg', saved(RGB, 'JPEG', exif=exif(9)), 'as is', RGB, LOSSY),
+        OddFile('no_end.jpg', plain[:-2], 'as JPEG', RGB, LOSSY),
+        OddFile('half_an_end.jpg', plain[:-1], 'as JPEG', RGB, LOSSY),
+        OddFile('grey_no_end.jpg', saved(GREY, 'JPEG')[:-2], 'as JPEG', grey(GREY), LOSSY),
+        OddFile('no_end_turn_6.jpg', turn_6[:-2], 'as JPEG', turned(RGB, 6), LOSSY),
+        OddFile('a_bit_missing.jpg', plain[:-3], 'damaged or truncated JPEG data'),
+        OddFile('progressive_no_end.jpg', progressive[:-2], 'damaged or truncated JPEG data'),
         OddFile('half.jpg', plain[: len(plain) * 2 // 3], 'damaged or truncated JPEG data'),
         OddFile('start_only.jpg', plain[:2], 'not a picture of a known format'),
         OddFile('header_only.jpg', plain[: plain.index(b'\xff\xda')], 'damaged JPEG header'),

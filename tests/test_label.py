@@ -66,6 +66,15 @@ def test_a_picture_is_settled_as_conversion_does_it(labeller: Labeller) -> None:
     )
 
 
+def test_a_jpeg_that_lacks_its_end_marker_alone(labeller: Labeller) -> None:
+    whole = picture()
+    wanted, found, other = labeller.scores_of([whole, whole[:-2], whole[:-60]])
+    assert isinstance(found, np.ndarray)
+    assert (found == wanted).all()
+    assert isinstance(other, BadPictureError)
+    assert (labeller.scores(whole[:-2]) == wanted).all()
+
+
 @pytest.mark.parametrize('content', [b'', b'no picture', picture()[:300]])
 def test_what_is_no_whole_picture(labeller: Labeller, content: bytes) -> None:
     with pytest.raises(BadPictureError):

@@ -17,6 +17,7 @@ _EXIF_ORIENTATION = 0x0112
 
 # JPEG markers.
 _START_OF_FRAME = 0xC0, 0xC1, 0xC2  # baseline, extended, progressive
+_SEQUENTIAL = 0xC0, 0xC1
 _START_OF_SCAN = 0xDA
 _SAYS_NOTHING_OF_SIZE = frozenset([0xC4, 0xDB, 0xDD, 0xE0, *range(0xE2, 0xF0), 0xFE])
 
@@ -228,3 +229,16 @@ def _plain_jpeg_header(content: bytes) -> Header | None:
             return None
         place += 2 + length
     return None
+
+
+def is_jpeg_of_one_scan(content: bytes) -> bool:
+    """Whether all of it comes in one go: not the case with a progressive JPEG."""
+    place, components = 2, 0
+    while place + 10 <= len(content) and content[place] == 0xFF:
+        marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], 'big')
+        if marker == _START_OF_SCAN:
+            return content[place + 4] == components
+        if marker in _SEQUENTIAL:
+            components = content[place + 9]
+        place += 2 + length
+    return False

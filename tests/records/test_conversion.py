@@ -435,6 +435,21 @@ def test_what_lacked_a_decoder_is_tried_again_once_it_is_there(
     assert contents(records_dir) == wanted
 
 
+def test_what_0_1_skipped_for_its_end_alone_is_tried_again(copies: tuple[Path, Path]) -> None:
+    image_dir, records_dir = copies
+    (image_dir / 'bluebells/x.jpg').write_bytes((image_dir / 'bluebells/001.jpg').read_bytes()[:-2])
+    manifest = converted(image_dir, records_dir, num_shards=SHARDS)
+    assert (manifest.skipped, manifest.outcomes['as JPEG']) == (0, 1)
+    wanted = contents(records_dir)
+    index = records_dir / f'{shard_of(records_dir, "bluebells/x.jpg")}.index.jsonl'
+    reason = 'damaged or truncated JPEG data (jpeg::Uncompress failed. Invalid JPEG data or crop.)'
+    skipped = f'"outcome":"skipped","reason":"{reason}"'
+    index.write_text(index.read_text().replace('"outcome":"as JPEG","reason":""', skipped))
+    converted(image_dir, records_dir, num_shards=SHARDS)
+    assert contents(records_dir) == wanted
+    assert not codecs.is_outdated('damaged or truncated JPEG data')
+
+
 def test_too_many_bad_pictures_change_nothing(copies: tuple[Path, Path]) -> None:
     image_dir, records_dir = copies
     before, shards = contents(records_dir), identities(records_dir)
