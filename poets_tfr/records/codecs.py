@@ -79,6 +79,8 @@ def store(
     try:
         return _stored(content, header, max_side, check)
     except BadPictureError:
+        if header.kind == 'JPEG' and headers.is_rare_jpeg(content):
+            raise BadPictureError('JPEG of a kind that is not supported (its coding)') from None
         ended = _with_its_end(content) if header.kind == 'JPEG' else None
         if ended is None:
             raise
