@@ -21,6 +21,7 @@ from poets_tfr.records.image_dir import look_into
 from poets_tfr.records.labels import label_of, possible_labels
 from poets_tfr.records.manifest import MANIFEST
 from poets_tfr.records.reading import Records
+from poets_tfr.records.remarks import Remarks
 from poets_tfr.reporting import about, metrics, report
 from poets_tfr.reporting.metrics import Metrics
 from poets_tfr.reporting.report import Report
@@ -152,16 +153,18 @@ def _find_files(config: EvaluationConfig) -> list[LabelledFile]:
     if not classes:
         raise InputError(f'--image_dir: {root} holds no folders: one is wanted per class.')
     folders = Folders(root, config.recursive, config.follow_links)
+    about = Remarks(len(classes))
     found = []
     for entry in classes:
         name = entry.name
         contents = look_into(folders, root, entry)
         if contents is None or is_system_folder(name):
             continue
-        remarks.of_contents(name, contents)
+        about.of_contents(name, contents)
         if not contents.pictures:
-            log.warning('No files found in %s: it is not taken as a class.', printable(name))
+            about.of_size(name, 0)
         found += [LabelledFile(f'{name}/{p.name}', name, p.fault) for p in contents.pictures]
+    about.flush()
     remarks.check_open('--image_dir', folders)
     if not found:
         raise InputError(f'--image_dir: {_no_picture(root)}')

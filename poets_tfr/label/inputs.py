@@ -12,6 +12,7 @@ from poets_tfr import files
 from poets_tfr.errors import InputError
 from poets_tfr.records import remarks
 from poets_tfr.records.folders import Folders, is_system_folder
+from poets_tfr.records.remarks import Remarks
 
 Found = TypeVar('Found')
 
@@ -58,7 +59,7 @@ def _below(folder: str) -> list[str]:
     contents = folders.look_into('')
     remarks.check_open(folder, folders)
     _checked(folder, contents.pictures, 'has no pictures in it')
-    remarks.of_contents(folder, contents)
+    Remarks(1).of_contents(folder, contents)
     remarks.of_folders(folders)
     return [os.path.join(folder, picture.name) for picture in contents.pictures]
 

@@ -26,8 +26,9 @@ from poets_tfr.records.folders import (
     is_picture,
 )
 from poets_tfr.records.labels import composed, label_of
+from poets_tfr.records.remarks import Remarks
 from poets_tfr.records.settings import SPLITS, ConversionConfig
-from poets_tfr.records.splits import MAX_NUM_IMAGES_PER_CLASS, UnsplittableError
+from poets_tfr.records.splits import UnsplittableError
 
 log = logging.getLogger('poets_tfr')
 
@@ -126,6 +127,7 @@ def _class_folders(config: ConversionConfig) -> tuple[list[tuple[str, Contents]]
     folders = Folders(root, config.recursive, config.follow_links)
     names = [entry.name for entry in top if entry.is_dir and not is_left_alone(entry.name)]
     chosen = _chosen(config, names)
+    about = Remarks(len(chosen or names))
     found, too_small = [], []
     ignored = sum(not entry.is_dir for entry in top)
     folders.unread += [entry.name for entry in top if entry.fault.startswith(files.UNREADABLE)]
@@ -136,13 +138,14 @@ def _class_folders(config: ConversionConfig) -> tuple[list[tuple[str, Contents]]
                 ignored += 1
                 continue
             ignored += contents.ignored
-            if not _is_class(config, entry.name, contents):
+            if not _is_class(config, entry.name, contents, about):
                 continue
             if sum(not file.fault for file in contents.pictures) >= config.min_class_size:
                 found.append((entry.name, contents))
             else:
                 too_small.append(entry.name)
                 ignored += len(contents.pictures)
+    about.flush()
     remarks.check_open('--image_dir', folders)
     if too_small:
         log.warning(
@@ -196,27 +199,16 @@ def _chosen(config: ConversionConfig, names: Sequence[str]) -> set[str]:
     return chosen
 
 
-def _is_class(config: ConversionConfig, name: str, contents: Contents) -> bool:
+def _is_class(config: ConversionConfig, name: str, contents: Contents, about: Remarks) -> bool:
     """Whether a folder has pictures; says what people should know of it."""
     if is_left_alone(name):
         return False
     log.info("Looking for images in '%s'", printable(name))
-    remarks.of_contents(name, contents)
+    about.of_contents(name, contents)
     count = len(contents.pictures)
     if not count and config.classes:
         raise InputError(f'--classes: the folder {name!r} in {config.image_dir} holds no pictures.')
-    if not count:
-        log.warning('No files found in %s: it is not taken as a class.', printable(name))
-    elif count < 20:
-        log.warning(
-            'WARNING: Folder has less than 20 images, which may cause issues. (%s: %d)',
-            printable(name), count,
-        )  # fmt: skip
-    elif count > MAX_NUM_IMAGES_PER_CLASS:
-        log.warning(
-            'WARNING: Folder %s has more than %d images. Some images will never be selected.',
-            printable(name), MAX_NUM_IMAGES_PER_CLASS,
-        )  # fmt: skip
+    about.of_size(name, count)
     return count > 0
 
 

@@ -416,6 +416,34 @@ def test_the_original_s_warnings(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert no_files == 'No files found in notes: it is not taken as a class.'
 
 
+@pytest.mark.parametrize('small', [5, 6])
+def test_many_warnings_of_a_kind_are_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, small: int
+) -> None:
+    two_classes(tmp_path)
+    for i in range(small):
+        touch(tmp_path, [*numbered(f'k{i}', 3 + i), f'k{i}/a.txt', f'k{i}/in/a.jpg', f'e{i}/.x'])
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        listed(tmp_path)
+    if small == 5:
+        assert len(caplog.messages) == 4 * 5
+        few = [m for m in caplog.messages if 'less than 20' in m]
+        assert few == [
+            f'WARNING: Folder has less than 20 images, which may cause issues. (k{i}: {3 + i})'
+            for i in range(5)
+        ]
+    else:
+        assert caplog.messages == [
+            'WARNING: 6 folders hold no pictures, and are not taken as classes (e0, e1, e2, ...).',
+            'WARNING: 6 folders hold files that are no pictures and are not taken (k0, k1, k2, '
+            '...).',
+            'WARNING: 6 folders have folders in them whose pictures are not taken: --recursive '
+            'takes them (k0, k1, k2, ...).',
+            'WARNING: 6 folders have less than 20 images, which may cause issues (k0, k1, k2, '
+            '...).',
+        ]
+
+
 def test_pictures_beside_the_class_folders_are_told_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
