@@ -493,7 +493,7 @@ def test_what_a_failed_run_staged_is_not_taken_for_newer(
     kept = {p.path: (image_dir / p.path).read_bytes() for p in tested}
     for name in kept:
         (image_dir / name).write_bytes(b'x')
-    with pytest.raises(InputError, match='--on_bad_image=fail'):
+    with pytest.raises(InputError, match='on_bad_image=fail'):
         converted(image_dir, records_dir, num_shards=SHARDS, on_bad_image='fail')
     for name, content in {path: original, **kept}.items():
         (image_dir / name).write_bytes(content)

@@ -96,7 +96,7 @@ def test_the_outcome_does_not_depend_on_what_was_converted_before(
     kept = {path: path.read_bytes() for path in (image_dir / 'daisy').iterdir()}
     lost = [f'daisy/{n}' for n in names_in('test', 1) + names_in('validation', 1)]
     damage(image_dir, *lost)
-    with pytest.raises(InputError, match='--on_bad_image=fail'):  # it leaves finished shards
+    with pytest.raises(InputError, match='on_bad_image=fail'):  # it leaves finished shards
         converted(image_dir, records_dir, **SHARDS, on_bad_image='fail')
     converted(image_dir, records_dir, **SHARDS)
     converted(image_dir, tmp_path / 'fresh', **SHARDS, workers=1)
@@ -148,7 +148,7 @@ def test_all_classes_and_files_are_told_at_once(image_dir: Path, tmp_path: Path)
             converted(image_dir, tmp_path / 'records', **SHARDS)
         message = str(error.value)
         assert message.startswith(
-            "--image_dir: 2 classes are too small: 'daisy' has 2 whole pictures, 'ferns' has 2 "
+            "image_dir: 2 classes are too small: 'daisy' has 2 whole pictures, 'ferns' has 2 "
             'whole pictures, and 3 are the least for validation, test, train: '
         )
         for path in 'ferns/b.png', *damaged:
@@ -169,7 +169,7 @@ def test_a_split_that_is_promised_to_the_picture_is_not_filled(
     damage(image_dir, *damaged)
     with pytest.raises(InputError) as error:
         converted(image_dir, tmp_path / 'records', **settings)
-    assert "--split_prefix=x: the class 'daisy' has no whole picture in validation: add" in str(
+    assert "split_prefix=x: the class 'daisy' has no whole picture in validation: add" in str(
         error.value
     )
     assert all(path in str(error.value) for path in damaged)

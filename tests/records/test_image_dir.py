@@ -178,9 +178,9 @@ def test_all_classes_that_are_too_small_are_told_at_once(tmp_path: Path) -> None
     with pytest.raises(InputError) as error:
         listed(tmp_path)
     assert str(error.value) == (
-        "--image_dir: 4 classes are too small: 'k2' has 2 pictures, 'k3' has 1 picture, 'k6' has 2 "
+        "image_dir: 4 classes are too small: 'k2' has 2 pictures, 'k3' has 1 picture, 'k6' has 2 "
         "pictures, 'k7' has 1 picture, and 3 are the least for validation, test, train: add "
-        'pictures, or leave such classes out (--min_class_size=3). --image_dir: the class '
+        'pictures, or leave such classes out (min_class_size=3). image_dir: the class '
         "'one' has no picture for validation: files that agree up to _nohash_ stay together, and "
         'too few groups are left. Add pictures.'
     )
@@ -240,7 +240,7 @@ def test_label_style_folder_keeps_names(tmp_path: Path) -> None:
     touch(
         tmp_path, [n for folder in (decomposed, 'red', 'Red', 'a\nb') for n in numbered(folder, 20)]
     )
-    with pytest.raises(InputError, match='--label_style=folder'):
+    with pytest.raises(InputError, match='label_style=folder'):
         listed(tmp_path)
     labels = [label for _, label in listed(tmp_path, label_style='folder').classes]
     assert labels == [unicodedata.normalize('NFC', decomposed), 'Red', 'a b', 'red']
@@ -674,10 +674,10 @@ def test_all_classes_that_may_not_be_read_are_told_at_once(open_dir: Path, mode:
     for folder in 'ferns', 'tulips':
         (image_dir / folder).chmod(mode)
     for wanted, what in (
-        (CLASSES, '--image_dir'),
+        (CLASSES, 'image_dir'),
         (
             'evaluate.find(EvaluationConfig(image_dir=config.image_dir, recursive=True))',
-            '--image_dir',
+            'image_dir',
         ),
         ('inputs.find_pictures([config.image_dir])', str(image_dir)),
     ):
@@ -695,7 +695,7 @@ def test_an_image_dir_that_may_not_be_read(open_dir: Path, mode: int) -> None:
     image_dir = two_classes(open_dir / 'in')
     image_dir.chmod(mode)
     _, (error,) = as_nobody(image_dir)
-    assert error == f'--image_dir: {image_dir} cannot be read (Permission denied).'
+    assert error == f'image_dir: {image_dir} cannot be read (Permission denied).'
 
 
 # Links

@@ -296,7 +296,7 @@ def test_min_class_size_is_stored_where_it_is_not_the_default(
     assert 'min_class_size' not in converted(colours_dir, tmp_path).settings, 'as 0.1 wrote it'
     manifest = load_manifest(str(tmp_path))
     check_settings(str(tmp_path), manifest, {'min_class_size': 0})
-    with pytest.raises(InputError, match=r'--min_class_size=3: the records .* were made with 0'):
+    with pytest.raises(InputError, match=r'min_class_size=3: the records .* were made with 0'):
         check_settings(str(tmp_path), manifest, {'min_class_size': 3})
     manifest = converted(colours_dir, tmp_path, min_class_size=3)
     check_settings(str(tmp_path), manifest, {'min_class_size': 3})
