@@ -15,16 +15,13 @@ from poets_tfr.errors import InputError
 from poets_tfr.label.labeller import Labelled, Labeller
 from poets_tfr.label.settings import EvaluationConfig
 from poets_tfr.progress import printable, timed
-from poets_tfr.records import codecs
-from poets_tfr.records.folders import Folders, is_hidden
-from poets_tfr.records.image_dir import (
-    label_of,
-    look_into,
-    warn_of_loose_pictures,
-    warn_of_what_is_left,
-)
+from poets_tfr.records import codecs, remarks
+from poets_tfr.records.folders import Folders, is_hidden, is_system_folder
+from poets_tfr.records.image_dir import look_into
+from poets_tfr.records.labels import label_of, possible_labels
 from poets_tfr.records.manifest import MANIFEST
 from poets_tfr.records.reading import Records
+from poets_tfr.records.remarks import Remarks
 from poets_tfr.reporting import about, metrics, report
 from poets_tfr.reporting.metrics import Metrics
 from poets_tfr.reporting.report import Report
@@ -41,7 +38,7 @@ class LabelledFile(NamedTuple):
     """A file of image_dir, its path relative to it. `fault`: why it must not be opened, or ''."""
 
     path: str
-    label: str
+    folder: str
     fault: str
 
 
@@ -156,20 +153,23 @@ def _find_files(config: EvaluationConfig) -> list[LabelledFile]:
     if not classes:
         raise InputError(f'--image_dir: {root} holds no folders: one is wanted per class.')
     folders = Folders(root, config.recursive, config.follow_links)
+    about = Remarks(len(classes))
     found = []
     for entry in classes:
         name = entry.name
         contents = look_into(folders, root, entry)
-        if contents is None:
+        if contents is None or is_system_folder(name):
             continue
-        warn_of_what_is_left(name, contents)
+        about.of_contents(name, contents)
         if not contents.pictures:
-            log.warning('No files found in %s: it is not taken as a class.', printable(name))
-        label = label_of(name)
-        found += [LabelledFile(f'{name}/{p.name}', label, p.fault) for p in contents.pictures]
+            about.of_size(name, 0)
+        found += [LabelledFile(f'{name}/{p.name}', name, p.fault) for p in contents.pictures]
+    about.flush()
+    remarks.check_open('--image_dir', folders)
     if not found:
         raise InputError(f'--image_dir: {_no_picture(root)}')
-    warn_of_loose_pictures(root, entries)
+    remarks.of_loose_pictures(root, entries)
+    remarks.of_folders(folders)
     return found
 
 
@@ -184,8 +184,13 @@ def _scored(
 def _scored_files(
     image_dir: str, found: Sequence[LabelledFile], labeller: Labeller
 ) -> Iterator[_Scored]:
-    labels = list(dict.fromkeys(file.label for file in found))
-    places = dict(zip(labels, _places(labeller.labels, labels, image_dir), strict=True))
+    folders = dict.fromkeys(file.folder for file in found)
+    labels = [
+        next((label for label in possible_labels(folder) if label in labeller.places), '')
+        or label_of(folder)
+        for folder in folders
+    ]
+    places = dict(zip(folders, _places(labeller, labels, image_dir), strict=True))
     labelled = labeller.label_files(
         files.join(image_dir, file.path) for file in found if not file.fault
     )
@@ -195,12 +200,12 @@ def _scored_files(
             scored = Labelled(path, None, file.fault) if file.fault else next(labelled)
             if scored.scores is None:
                 log.warning('%s: %s', printable(path), scored.reason)
-            yield _Scored(file.path, places[file.label], scored.scores)
+            yield _Scored(file.path, places[file.folder], scored.scores)
             bar.update()
 
 
 def _scored_records(records: Records, split: str, labeller: Labeller) -> Iterator[_Scored]:
-    places, of_split = _places(labeller.labels, records.labels, records.records_dir), records[split]
+    places, of_split = _places(labeller, records.labels, records.records_dir), records[split]
     with progress.bar(len(of_split), 'pictures', 'Labelling') as bar:
         for rows, images in of_split.batches(batch_size=_BATCH):
             for row, scores in zip(rows, labeller.scores_of_stored(images), strict=True):
@@ -208,18 +213,17 @@ def _scored_records(records: Records, split: str, labeller: Labeller) -> Iterato
             bar.update(len(rows))
 
 
-def _places(known: Sequence[str], wanted: Iterable[str], where: str) -> list[int]:
+def _places(labeller: Labeller, wanted: Iterable[str], where: str) -> list[int]:
     """Where each label stands among the model's."""
-    places = {label: place for place, label in enumerate(known)}
-    found = []
+    known, found = labeller.labels, []
     for label in wanted:
-        if label not in places:
-            names = ', '.join(printable(name) for name in list(known)[:20])
+        if label not in labeller.places:
+            names = ', '.join(printable(name) for name in known[:20])
             raise InputError(
                 f'{where} has the class {label!r}, which the model does not know: its labels are '
                 f'{names}{" ..." if len(known) > 20 else ""}.'
             )
-        found.append(places[label])
+        found.append(labeller.places[label])
     return found
 
 

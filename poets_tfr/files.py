@@ -37,6 +37,7 @@ _SPECIAL = {
     stat.S_IFCHR: 'a device, not a file',
     stat.S_IFBLK: 'a device, not a file',
 }
+UNREADABLE = 'unreadable: '  # begins the fault of what cannot be looked at
 _PART = re.compile(r'\.(?P<name>.+)\.(?P<home>[^.]+)\.(?P<pid>\d{1,9})\.[0-9a-f]{8}\.part')
 _PART_SECONDS = 24 * 3600  # no file takes so long to write
 _TENSORFLOW_PATTERN = re.compile(r'[][*?\\]')
@@ -160,7 +161,8 @@ def _local_entry(entry: os.DirEntry[str]) -> Entry:
     try:
         found = entry.stat()
     except OSError as error:
-        fault = 'a link to nothing' if is_link else f'unreadable: {error.strerror}'
+        leads_nowhere = is_link and not isinstance(error, PermissionError)
+        fault = 'a link to nothing' if leads_nowhere else f'{UNREADABLE}{error.strerror}'
         return Entry(entry.name, False, False, 0, 0, is_link, fault)
     is_dir, is_file = stat.S_ISDIR(found.st_mode), stat.S_ISREG(found.st_mode)
     fault = '' if is_dir or is_file else what_it_is(found.st_mode)

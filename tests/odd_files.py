@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageCms
 
 HEIGHT, WIDTH = 40, 56
 ROWS, COLUMNS = np.mgrid[0:HEIGHT, 0:WIDTH]
@@ -101,8 +101,14 @@ def cmyk_jpeg(adobe_transform: int | None) -> bytes:
     return content[:start] + kept + content[start + length :]
 
 
+def of_frame(content: bytes, marker: int) -> bytes:
+    return content.replace(b'\xff\xc0\x00\x11', bytes([0xFF, marker]) + b'\x00\x11')
+
+
 def jpegs() -> list[OddFile]:
     plain = saved(RGB, 'JPEG', quality=95)
+    progressive = saved(RGB, 'JPEG', quality=95, progressive=True)
+    turn_6 = saved(RGB, 'JPEG', quality=95, exif=exif(6))
     twelve_bits = plain.replace(b'\xff\xc0\x00\x11\x08', b'\xff\xc0\x00\x11\x0c')
     found = [
         OddFile('baseline.jpg', plain, 'as is', RGB, LOSSY),
@@ -113,6 +119,14 @@ def jpegs() -> list[OddFile]:
         OddFile('behind_the_end.jpg', plain + b'more', 'as is', RGB, LOSSY),
         OddFile('damaged_exif.jpg', saved(RGB, 'JPEG', exif=b'Exif\0\0MM!'), 'as is', RGB, LOSSY),
         OddFile('no_such_turn.jpg', saved(RGB, 'JPEG', exif=exif(9)), 'as is', RGB, LOSSY),
+        OddFile('no_end.jpg', plain[:-2], 'as JPEG', RGB, LOSSY),
+        OddFile('half_an_end.jpg', plain[:-1], 'as JPEG', RGB, LOSSY),
+        OddFile('grey_no_end.jpg', saved(GREY, 'JPEG')[:-2], 'as JPEG', grey(GREY), LOSSY),
+        OddFile('no_end_turn_6.jpg', turn_6[:-2], 'as JPEG', turned(RGB, 6), LOSSY),
+        OddFile('a_bit_missing.jpg', plain[:-3], 'damaged or truncated JPEG data'),
+        OddFile('progressive_no_end.jpg', progressive[:-2], 'damaged or truncated JPEG data'),
+        OddFile('lossless.jpg', of_frame(plain, 0xC3), 'JPEG of a kind that is not supported'),
+        OddFile('hierarchical.jpg', of_frame(turn_6, 0xC5), 'JPEG of a kind that is not supported'),
         OddFile('half.jpg', plain[: len(plain) * 2 // 3], 'damaged or truncated JPEG data'),
         OddFile('start_only.jpg', plain[:2], 'not a picture of a known format'),
         OddFile('header_only.jpg', plain[: plain.index(b'\xff\xda')], 'damaged JPEG header'),
@@ -291,6 +305,23 @@ def webps() -> list[OddFile]:
     ]
 
 
+def tagged(content: bytes, tag: int, value: int) -> bytes:
+    """A TIFF of Pillow's with another value of a tag."""
+    changed = bytearray(content)
+    (directory,) = struct.unpack_from('<I', content, 4)
+    (entries,) = struct.unpack_from('<H', content, directory)
+    for place in range(directory + 2, directory + 2 + 12 * entries, 12):
+        if struct.unpack_from('<H', content, place) == (tag,):
+            struct.pack_into('<I', changed, place + 8, value)
+            return bytes(changed)
+    raise KeyError(tag)
+
+
+def to_lab(pixels: np.ndarray) -> Image.Image:
+    profiles = ImageCms.createProfile('sRGB'), ImageCms.createProfile('LAB')
+    return ImageCms.profileToProfile(Image.fromarray(pixels), *profiles, outputMode='LAB')
+
+
 def tiffs() -> list[OddFile]:
     ink = Image.fromarray(RGB).convert('CMYK')
     palette = Image.fromarray(RGB).quantize(64)
@@ -322,6 +353,17 @@ def tiffs() -> list[OddFile]:
     found = [
         OddFile(f'{name}.tiff', content, 'as PNG', pixels, through_io=True)
         for name, content, pixels in rows
+    ]
+    lab, plain = saved(to_lab(RGB), 'TIFF'), saved(RGB, 'TIFF')
+    found.append(OddFile('lab.tiff', lab, 'as PNG', by_pillow(lab), through_io=True))
+    fax = saved(bits, 'TIFF', compression='tiff_ccitt')
+    unsupported = 'TIFF of a kind that is not supported'
+    found += [
+        OddFile('fax_cut.tif', tagged(fax, 279, 400), 'damaged', through_io=True),
+        OddFile('jpeg_2000.tif', tagged(plain, 259, 34712), f'{unsupported} (compression 34712)'),
+        OddFile('raw.tif', tagged(plain, 262, 32803), f'{unsupported} (kind of pixels)'),
+        OddFile('five.tif', tiff(8, 5, 2, bytes(WIDTH * HEIGHT * 5)), f'{unsupported} (kind of'),
+        OddFile('12_bits.tif', tiff(12, 1, 1, bytes(WIDTH * HEIGHT * 3 // 2)), 'TIFF with 12 bits'),
     ]
     jpeg = saved(RGB, 'TIFF', compression='jpeg', quality=95)
     floats = saved((GREY / 255).astype(np.float32), 'TIFF')
@@ -367,6 +409,10 @@ def no_pictures() -> list[OddFile]:
         'phone.jpg': (b'\0\0\0\x18ftypheic\0\0\0\0mif1heic', 'HEIC, which is not taken'),
         'film.jpg': (b'\0\0\0\x18ftypisom\0\0\2\0isomiso2', 'a video, not a picture'),
         'pointer.jpg': (b'version https://git-lfs.github.com/spec/v1\n', 'a Git LFS pointer'),
+        'of_jpeg.bmp': (
+            saved(RGB, 'BMP')[:30] + b'\4' + saved(RGB, 'BMP')[31:],
+            'BMP of a kind that is not supported (Unsupported BMP compression (4))',
+        ),
         'car.bmp': (b'BMW, the car', 'damaged BMP header'),
     }
     return [OddFile(name, content, reason) for name, (content, reason) in rows.items()]

@@ -66,6 +66,15 @@ def test_a_picture_is_settled_as_conversion_does_it(labeller: Labeller) -> None:
     )
 
 
+def test_a_jpeg_that_lacks_its_end_marker_alone(labeller: Labeller) -> None:
+    whole = picture()
+    wanted, found, other = labeller.scores_of([whole, whole[:-2], whole[:-60]])
+    assert isinstance(found, np.ndarray)
+    assert (found == wanted).all()
+    assert isinstance(other, BadPictureError)
+    assert (labeller.scores(whole[:-2]) == wanted).all()
+
+
 @pytest.mark.parametrize('content', [b'', b'no picture', picture()[:300]])
 def test_what_is_no_whole_picture(labeller: Labeller, content: bytes) -> None:
     with pytest.raises(BadPictureError):
@@ -93,7 +102,13 @@ def test_labels_of_another_run(
 
 
 @pytest.mark.parametrize(
-    'labels', ['green grass\nred roses\nbluebells', 'green grass\r\nred roses\r\nbluebells\r\n']
+    'labels',
+    [
+        'green grass\nred roses\nbluebells',
+        'green grass\r\nred roses\r\nbluebells\r\n',
+        '\ufeffgreen grass\nred roses\nbluebells\n\n\n',
+        '\ufeffgreen grass\r\nred roses\r\nbluebells\r\n\r\n',
+    ],
 )
 def test_labels_that_went_through_an_editor(
     trained: tuple[Places, Ended], tmp_path: Path, labels: str
@@ -101,6 +116,23 @@ def test_labels_that_went_through_an_editor(
     path = tmp_path / 'labels.txt'
     path.write_bytes(labels.encode())
     assert Labeller(str(trained[0].graph), str(path)).labels == colours.LABELS
+
+
+@pytest.mark.parametrize('third', ['Bluebells', 'bluebells', 'BLUEBELLS'])
+def test_labels_that_were_put_right(
+    trained: tuple[Places, Ended], tmp_path: Path, third: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / 'labels.txt'
+    path.write_text(f'Gréén_Grass\nRedéRoses\n{third}\n')
+    with pytest.raises(InputError, match="'Gréén_Grass' in line 1"):
+        Labeller(str(trained[0].graph), str(path))
+    path.write_text(f'Green_Grass\nRedéRoses\n{third}\n')  # 0.1's rule makes them what they were
+    labeller = Labeller(str(trained[0].graph), str(path))
+    assert labeller.labels == ['Green_Grass', 'RedéRoses', third]
+    assert labeller.places['red roses'] == labeller.places['RedéRoses'] == 1
+    (told,) = caplog.messages
+    assert told.startswith(f'--labels: {path} writes labels otherwise than {trained[0].graph}: ')
+    assert 'green grass -> Green_Grass, red roses -> RedéRoses' in told
 
 
 def test_missing_files(trained: tuple[Places, Ended], tmp_path: Path) -> None:

@@ -149,7 +149,8 @@ def test_what_shapes_records_is_their_contract() -> None:
     """A new setting of this kind has records made anew: think of those that stand."""
     assert set(RunConfig().chosen('records')) == {
         'classes', 'validation_percentage', 'testing_percentage', 'recursive', 'store_max_side',
-        'on_duplicate', 'split_by', 'split_prefix', 'follow_links', 'max_pixels',
+        'on_duplicate', 'split_by', 'split_prefix', 'follow_links', 'max_pixels', 'min_class_size',
+        'label_style',
     }  # fmt: skip
 
 

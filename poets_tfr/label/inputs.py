@@ -5,11 +5,16 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from typing import TypeVar
 
 from poets_tfr import files
 from poets_tfr.errors import InputError
-from poets_tfr.records.folders import PICTURE_EXTENSIONS
+from poets_tfr.records import remarks
+from poets_tfr.records.folders import Folders, is_system_folder
+from poets_tfr.records.remarks import Remarks
+
+Found = TypeVar('Found')
 
 STDIN = '-'
 
@@ -30,9 +35,12 @@ def find_pictures(named: Iterable[str]) -> list[str]:
         elif files.is_remote(name):
             found.append(name)
         elif os.path.isdir(name):
-            found += _checked(name, sorted(_below(name)), 'has no pictures in it')
+            found += _below(name)
         elif glob.has_magic(name) and not os.path.lexists(name):
-            matches = sorted(glob.glob(name, recursive=True))
+            matches = [
+                match for match in glob.glob(name, recursive=True) if not _is_kept_out(match)
+            ]
+            matches.sort()
             found += find_pictures(_checked(name, matches, 'matches no file'))
         else:
             found.append(name)
@@ -45,16 +53,23 @@ def _listed_on_stdin() -> list[str]:
     return [os.fsdecode(name) for name in names if name]
 
 
-def _below(folder: str) -> Iterator[str]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        for name in names:
-            extension = os.path.splitext(name)[1].lower()
-            if extension in PICTURE_EXTENSIONS and not name.startswith('.'):
-                yield os.path.join(parent, name)
+def _below(folder: str) -> list[str]:
+    """Its pictures and those below it, sorted; says what else lies there."""
+    folders = Folders(folder, recursive=True, follow_links=True)
+    contents = folders.look_into('')
+    remarks.check_open(folder, folders)
+    _checked(folder, contents.pictures, 'has no pictures in it')
+    Remarks(1).of_contents(folder, contents)
+    remarks.of_folders(folders)
+    return [os.path.join(folder, picture.name) for picture in contents.pictures]
 
 
-def _checked(name: str, found: list[str], fault: str) -> list[str]:
+def _is_kept_out(match: str) -> bool:
+    """What a pattern finds in a system folder was not meant."""
+    return any(map(is_system_folder, match.split('/')))
+
+
+def _checked(name: str, found: list[Found], fault: str) -> list[Found]:
     if not found:
         raise InputError(f'{name!r} {fault}.')
     return found

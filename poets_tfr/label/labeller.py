@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -15,6 +16,10 @@ from poets_tfr.export.opening import open_export
 from poets_tfr.parallel import left_on_interrupt, ordered
 from poets_tfr.records import codecs
 from poets_tfr.records.codecs import BadPictureError
+from poets_tfr.records.labels import possible_labels
+from poets_tfr.records.remarks import some
+
+log = logging.getLogger('poets_tfr')
 
 _BATCH = 32
 _BATCHES_AT_ONCE = 2  # one is read and settled while the other is decoded and labelled
@@ -37,6 +42,7 @@ class Labeller:
     """An export, ready to label.
 
     labels: in the order of the scores.
+    places: where a label stands in that order, also by the name that the export itself gives it.
     store_max_side: what larger pictures are scaled down to first, as the training's were; 0: none.
     """
 
@@ -61,6 +67,9 @@ class Labeller:
         if named is not None and own is not None:
             _check_labels(labels or '', named, graph, own)
         self.labels = named or own or []
+        self.places = {
+            label: place for names in (own or [], self.labels) for place, label in enumerate(names)
+        }
 
     def scores(self, content: bytes) -> np.ndarray:
         """float32 [classes], summing to 1, for the bytes of one picture file.
@@ -117,7 +126,7 @@ class Labeller:
             return self._scored(settled)
         except tf.errors.InvalidArgumentError:  # damaged data: TensorFlow does not say whose
             checked = [self._settle(content, check=True) for content in contents]
-            if not any(isinstance(each, BadPictureError) for each in checked):
+            if checked == settled:
                 raise
             return self._scored(checked)
 
@@ -156,12 +165,13 @@ def _read(path: str) -> bytes | BadPictureError:
 
 
 def _read_labels(path: str) -> list[str]:
-    """One label a line; an editor may have left out the last line's end, or made it CR LF."""
+    """One label a line, whatever an editor did to the ends of lines and of the file."""
     try:
-        text = files.read_bytes(path).decode('utf-8', 'surrogateescape').replace('\r\n', '\n')
-        return text.removesuffix('\n').split('\n') if text else []
+        content = files.read_bytes(path)
     except FileNotFoundError:
         raise InputError(f'--labels: {path} not found. tools/retrain.py writes it.') from None
+    text = content.decode('utf-8-sig', 'surrogateescape').replace('\r\n', '\n').rstrip('\n')
+    return text.split('\n') if text else []
 
 
 def _check_labels(path: str, labels: Sequence[str], graph: str, own: Sequence[str]) -> None:
@@ -170,9 +180,18 @@ def _check_labels(path: str, labels: Sequence[str], graph: str, own: Sequence[st
             f'--labels: {path} names {len(labels)} labels, but {graph} scores {len(own)}: they are '
             'of different runs.'
         )
+    put_right = []
     for line, (found, wanted) in enumerate(zip(labels, own, strict=True), 1):
-        if found != wanted:
+        if found == wanted:
+            continue
+        if found in own or wanted not in possible_labels(found):
             raise InputError(
                 f'--labels: {path} has {found!r} in line {line}, but {graph} was trained with '
                 f'{wanted!r} there: they are of different runs.'
             )
+        put_right.append(f'{wanted} -> {found}')
+    if put_right:
+        log.warning(
+            '--labels: %s writes labels otherwise than %s: %d (%s); they are taken as it has them.',
+            path, graph, len(put_right), some(put_right),
+        )  # fmt: skip

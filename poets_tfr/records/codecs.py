@@ -27,8 +27,11 @@ JPEG_QUALITY = 95
 VERSION = 2  # raised when the stored bytes of some picture change
 
 _CHECK_RATIO = 8
+_END_OF_IMAGE = b'\xff\xd9'
+_FILLINGS = b'\x55' * 64, b'\xaa' * 64
 _CHECKED_AT_ONCE = 32
 _BEYOND_TENSORFLOW = 'WebP', 'TIFF', 'AVIF'
+_OF_0_1 = 'damaged or truncated JPEG data ('  # it took none that lacked its end marker
 _NOT_HERE = 'is read through tensorflow-io, which is not here'
 
 
@@ -73,6 +76,19 @@ def store(
         raise BadPictureError(
             f'too large: {header.width} x {header.height} pixels, {max_pixels} are the limit'
         )
+    try:
+        return _stored(content, header, max_side, check)
+    except BadPictureError:
+        if header.kind == 'JPEG' and headers.is_rare_jpeg(content):
+            raise BadPictureError('JPEG of a kind that is not supported (its coding)') from None
+        ended = _with_its_end(content) if header.kind == 'JPEG' else None
+        if ended is None:
+            raise
+    picture = _stored(ended, header, max_side, check)
+    return dataclasses.replace(picture, outcome='as JPEG') if picture.as_is else picture
+
+
+def _stored(content: bytes, header: Header, max_side: int, check: bool) -> StoredPicture:
     scaled = 0 < max_side < max(header.width, header.height)
     if not scaled and _is_shown_rightly(header):
         picture = StoredPicture(content, header.kind, header.height, header.width, 'as is')
@@ -137,6 +153,26 @@ def _check(picture: StoredPicture) -> None:
         raise BadPictureError(
             f'damaged {picture.format} header ({picture.width} x {picture.height} pixels)'
         )
+
+
+def _with_its_end(jpeg: bytes) -> bytes | None:
+    """A JPEG that lacks its end marker and nothing else, with it; None where more is wrong.
+
+    Cameras leave it out, of panoramas say, and every viewer shows them. Nothing else is missing if
+    the decoder gives the same picture whatever bits are put before the end: so it needs none.
+    """
+    if not headers.is_jpeg_of_one_scan(jpeg):
+        return None
+    body = jpeg.rstrip(b'\xff')
+    try:
+        pixels, *others = (
+            _decode(body + filling + _END_OF_IMAGE, 'JPEG') for filling in (b'', *_FILLINGS)
+        )
+    except BadPictureError:
+        return None
+    if all(np.array_equal(pixels, other) for other in others):
+        return body + _END_OF_IMAGE
+    return None
 
 
 def _are_whole(jpegs: Sequence[StoredPicture]) -> bool:
@@ -217,7 +253,8 @@ def _decode(content: bytes, kind: str, channels: int = 3, ratio: int = 1) -> np.
         else:
             pixels = _decode_beyond_tensorflow(content, kind)
     except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, ValueError) as error:
-        raise BadPictureError(f'damaged or truncated {kind} data ({one_line(error)})') from None
+        why = '' if kind == 'JPEG' else f' ({one_line(error)})'  # it says nothing of a JPEG
+        raise BadPictureError(f'damaged or truncated {kind} data{why}') from None
     return pixels.numpy()
 
 
@@ -288,6 +325,8 @@ def _tensorflow_io() -> Any:
 
 def is_outdated(reason: str) -> bool:
     """Whether a picture that was skipped for this reason might be taken now."""
+    if reason.startswith(_OF_0_1):
+        return True
     if not reason.endswith(_NOT_HERE):
         return False
     try:

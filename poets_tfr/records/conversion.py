@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from poets_tfr import files, locks, progress
 from poets_tfr.errors import InputError
-from poets_tfr.records import codecs, duplicates
+from poets_tfr.records import codecs, damage, duplicates, remarks
 from poets_tfr.records.duplicates import Duplicate, Member
 from poets_tfr.records.image_dir import Listing, Picture
 from poets_tfr.records.manifest import (
@@ -32,8 +32,9 @@ from poets_tfr.records.manifest import (
     Split,
     dali_index,
     duplicates_tsv,
-    settings_of,
+    load_manifest,
     skipped_tsv,
+    stored_settings,
     table,
     tfds_metadata,
 )
@@ -66,8 +67,8 @@ def convert(
 
     Raises:
       InputError: another process writes there; a bad picture with `on_bad_image='fail'`; a copy of
-        another picture with `on_duplicate='fail'`; more bad pictures than `max_bad_fraction`; a
-        class left without pictures in a split. In all these cases the records that stood before
+        another picture with `on_duplicate='fail'`; more bad pictures than `max_bad_fraction`;
+        classes of too few whole pictures. In all these cases the records that stood before
         still stand.
     """
     log.info('%s', table([label for _, label in listing.classes], listing.counts()))
@@ -77,6 +78,9 @@ def convert(
     outcomes = ', '.join(f'{count} {what}' for what, count in sorted(manifest.outcomes.items()))
     log.info('Found %d files: %s, %d ignored.', manifest.found, outcomes, manifest.ignored)
     return manifest
+
+
+IndexesOf = Callable[['list[ShardPlan]', '_SeenFiles'], 'dict[str, ShardIndex] | None']
 
 
 class _Result(NamedTuple):
@@ -89,15 +93,18 @@ class _Result(NamedTuple):
 
 class _Conversion:
     def __init__(self, config: ConversionConfig, listing: Listing, make_missing: MakeShards):
-        self._config, self._listing = config, listing
+        self._config, self._given = config, listing
+        self._listed = self._listing = listing  # copies marked; and with their final splits
         self._make_missing = make_missing
         self._job = ShardJob(config, listing.classes)
         self._staging = self._job.staging
         self._staged: set[str] = set()
-        self._bad = 0
+        self._loaded: dict[str, ShardIndex | None] = {}
+        self._bad: set[str] = set()
 
     def run(self) -> Manifest:
         records_dir, timeout = self._config.records_dir, self._config.lock_timeout
+        self._tell_of_other_labels()
         result = self._standing_result()
         if result is None:
             with locks.only_writer(records_dir, timeout):
@@ -108,6 +115,7 @@ class _Conversion:
         labels, where = result.manifest.labels, files.join(records_dir, DUPLICATES)
         duplicates.report(result.copies, labels, where)
         self._warn_of_bad(result.indexes)
+        damage.report(self._listed, self._listing)
         return result.manifest
 
     def _standing_result(self) -> _Result | None:
@@ -115,43 +123,105 @@ class _Conversion:
         manifest = files.join(self._config.records_dir, MANIFEST)
         if not files.exists(manifest) or files.exists(self._staging):
             return None
-        with _SeenFiles(self._config) as seen:
-            plans, standing = self._plan(seen)
-            if len(standing) < len(plans):
-                return None
-            result = self._result(plans, standing)
-        return result if self._stands(result) else None
+        result = self._settled(self._all_standing)
+        return result if result and self._stands(result) else None
 
     def _converted(self) -> _Result:
-        with _SeenFiles(self._config) as seen:
-            plans, standing = self._plan(seen)
-            missing = [plan for plan in plans if plan.name not in standing]
-            if standing and missing:
-                log.info('Records: %d of %d shards stand.', len(standing), len(plans))
-            written = self._write(missing, seen) if missing else {}
-        result = self._result(plans, standing | written)
+        result = self._settled(self._made)
+        assert result, 'what is missing is made'
         if self._stands(result):  # whoever was waited for has made them
             log.info('Records: %s stands.', self._config.records_dir)
         else:
             self._publish(result)
         return result
 
-    def _plan(self, seen: _SeenFiles) -> tuple[list[ShardPlan], dict[str, ShardIndex]]:
-        """All shards, and the indexes of those that stand; counts the bad pictures of these."""
-        self._bad, self._staged = 0, set()
-        self._listing = duplicates.settle(self._config, self._listing, seen.sha256_of)
-        plans = plan_shards(self._config, self._listing)
+    def _settled(self, indexes_of: IndexesOf) -> _Result | None:
+        """Plans until the bad files are those that the splits were planned for.
+
+        Gives None where `indexes_of` does.
+        """
+        self._loaded, self._staged, self._bad = {}, set(), set()
+        with _SeenFiles(self._config) as seen:
+            self._listed = duplicates.settle(self._config, self._given, seen.sha256_of)
+            bad = self._known_to_be_bad(self._listed, seen)
+            while True:
+                self._listing, too_small = damage.settle(self._config, self._listed, bad)
+                plans = plan_shards(self._config, self._listing)
+                indexes = indexes_of(plans, seen)
+                if indexes is None:
+                    return None
+                found = {entry.path for entry in _skipped(indexes)}
+                if found == bad:
+                    break
+                bad = found
+        damage.check(self._listed, too_small, _skipped(indexes))
+        copies = _duplicates(plans, indexes)
+        manifest = _manifest(self._config, self._listing, plans, indexes, len(copies))
+        return _Result(manifest, indexes, copies)
+
+    def _tell_of_other_labels(self) -> None:
+        """Labels are part of every record: who has those of 0.1 may wonder at all the work."""
+        former: dict[str, str] = {}
+        with contextlib.suppress(InputError, OSError):
+            former = dict(load_manifest(self._config.records_dir).classes)
+        changed = [
+            f'{former[folder]} -> {label}'
+            for folder, label in self._listing.classes
+            if former.get(folder, label) != label
+        ]
+        if changed:
+            log.warning(
+                'Labels of records that stand have changed: %d (%s); all shards are made again.',
+                len(changed), remarks.some(changed),
+            )  # fmt: skip
+
+    def _found_standing(self, plans: list[ShardPlan], seen: _SeenFiles) -> dict[str, ShardIndex]:
+        """The indexes of those shards that stand; counts their bad files."""
         standing = {plan.name: index for plan in plans if (index := self._standing(plan, seen))}
         for entry in _skipped(standing):
             self._count(entry)
-        return plans, standing
+        return standing
 
-    def _result(self, plans: list[ShardPlan], made: Mapping[str, ShardIndex]) -> _Result:
-        indexes = {plan.name: made[plan.name] for plan in plans}
-        copies = _duplicates(plans, indexes)
-        manifest = _manifest(self._config, self._listing, plans, indexes, len(copies))
-        _check_no_split_lost(manifest, self._listing)
-        return _Result(manifest, indexes, copies)
+    def _all_standing(
+        self, plans: list[ShardPlan], seen: _SeenFiles
+    ) -> dict[str, ShardIndex] | None:
+        standing = self._found_standing(plans, seen)
+        return standing if len(standing) == len(plans) else None
+
+    def _made(self, plans: list[ShardPlan], seen: _SeenFiles) -> dict[str, ShardIndex]:
+        """The indexes of all planned shards, those made that are missing."""
+        standing = self._found_standing(plans, seen)
+        missing = [plan for plan in plans if plan.name not in standing]
+        if standing and missing:
+            log.info('Records: %d of %d shards stand.', len(standing), len(plans))
+        made = standing | (self._write(missing, seen) if missing else {})
+        return {plan.name: made[plan.name] for plan in plans}
+
+    def _known_to_be_bad(self, listing: Listing, seen: _SeenFiles) -> set[str]:
+        """What earlier runs found out, so that this one need not plan with it first.
+
+        Nothing depends on its being complete: what is missing here is found out again.
+        """
+        known = {picture.path for picture in listing.pictures if picture.is_left_out}
+        said: dict[str, IndexEntry] = {}
+        for directory in self._staging, self._config.records_dir:
+            for name in files.list_names(directory):
+                if name.startswith(f'{self._config.name}-') and name.endswith(INDEX_SUFFIX):
+                    index = self._load(files.join(directory, name))
+                    if index and index.contract == self._job.contract:
+                        said |= {entry.path: entry for entry in _skipped({name: index})}
+        for picture in listing.pictures if said else ():
+            entry = said.get(picture.path)
+            if entry and not picture.is_left_out and seen.is_unchanged(picture, entry):
+                known.add(picture.path)
+        return known
+
+    def _load(self, path: str) -> ShardIndex | None:
+        if path not in self._loaded:
+            self._loaded[path] = None
+            with contextlib.suppress(OSError, InputError):
+                self._loaded[path] = ShardIndex.load(path)
+        return self._loaded[path]
 
     def _warn_of_bad(self, indexes: dict[str, ShardIndex]) -> None:
         bad = [entry for entry in _skipped(indexes) if entry.outcome == 'skipped']
@@ -165,12 +235,10 @@ class _Conversion:
         """The index of a finished shard that still holds just the plan's pictures, or None."""
         for directory in self._config.records_dir, self._staging:
             path = files.join(directory, plan.name)
-            try:
-                index = ShardIndex.load(path + INDEX_SUFFIX)
-            except (OSError, InputError):
-                continue
+            index = self._load(path + INDEX_SUFFIX)
             if (
-                index.contract == self._job.contract
+                index
+                and index.contract == self._job.contract
                 and files.size(path) == index.bytes
                 and [(e.path, e.label) for e in index.entries]
                 == [(p.path, p.label) for p in plan.pictures]
@@ -179,6 +247,8 @@ class _Conversion:
             ):
                 if directory == self._staging:
                     self._staged.add(plan.name)
+                else:
+                    self._staged.discard(plan.name)  # made for splits that are not the final ones
                 return index
         return None
 
@@ -193,6 +263,7 @@ class _Conversion:
                     if not picture.is_left_out:
                         seen.remember(picture, entry.source_sha256)
                 written[plan.name] = index
+                self._loaded[files.join(self._staging, plan.name + INDEX_SUFFIX)] = index
         self._staged |= written.keys()
         return written
 
@@ -205,11 +276,11 @@ class _Conversion:
                 f'--on_bad_image=fail: {path}: {entry.reason}. Mend or remove it, or skip such '
                 'pictures with --on_bad_image=skip.'
             )
-        self._bad += 1
+        self._bad.add(entry.path)
         total = len(self._listing.pictures)
-        if self._bad > self._config.max_bad_fraction * total:
+        if len(self._bad) > self._config.max_bad_fraction * total:
             raise InputError(
-                f'--max_bad_fraction={self._config.max_bad_fraction}: {self._bad} or more of '
+                f'--max_bad_fraction={self._config.max_bad_fraction}: {len(self._bad)} or more of '
                 f'{total} pictures cannot be used; one is {path}: {entry.reason}. Nothing was '
                 'replaced. Mend or remove them, or raise the fraction.'
             )
@@ -364,7 +435,7 @@ def _manifest(
         dataset_name=config.name,
         classes=listing.classes,
         splits=splits,
-        settings=settings_of(config),
+        settings=stored_settings(config),
         found=len(everything) + listing.ignored,
         ignored=listing.ignored,
         skipped=len(skipped),
@@ -376,16 +447,3 @@ def _manifest(
 
 def _without_path(entry: IndexEntry) -> str:
     return 'has the content of another picture' if entry.outcome == 'dropped' else entry.reason
-
-
-def _check_no_split_lost(manifest: Manifest, listing: Listing) -> None:
-    """A class whose every picture of a split is left out would break training hours later."""
-    for split, listed in listing.counts().items():
-        stored = manifest.splits[split].pictures_per_class
-        for (folder, _), before, after in zip(listing.classes, listed, stored, strict=True):
-            if before and not after:
-                raise InputError(
-                    f'--image_dir: all {before} pictures of the class {folder!r} for {split} are '
-                    'bad (run with --on_bad_image=fail to see the first) or dropped as copies. '
-                    'Nothing was replaced. Remove or mend them and run again.'
-                )

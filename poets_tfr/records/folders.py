@@ -5,15 +5,41 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from poets_tfr import files
-from poets_tfr.files import Entry
+from poets_tfr.files import UNREADABLE, Entry
+from poets_tfr.progress import printable
+from poets_tfr.records.headers import BEGINNING, begins_like_a_picture
 
 PICTURE_EXTENSIONS = frozenset(
     '.jpg .jpeg .jpe .jfif .png .gif .bmp .webp .tif .tiff .avif'.split()
 )
+# Files of other names are taken if their first bytes are a picture's. These are not looked at, to
+# spare the read: texts, tables, documents, archives, programs, sound and films.
+_OTHER_EXTENSIONS = frozenset(
+    """
+    .txt .md .rst .log .json .jsonl .xml .xmp .yaml .yml .toml .ini .cfg .conf .csv .tsv .html .htm
+    .css .js .py .ipynb .sh .bat .pdf .doc .docx .xls .xlsx .ppt .pptx .odt .rtf .svg .ai .eps .psd
+    .xcf .db .sqlite .npy .npz .h5 .pkl .mat .pb .tfrecord .zip .tar .gz .tgz .bz2 .xz .7z .rar
+    .exe .dll .so .mp3 .wav .m4a .ogg .flac .mp4 .m4v .mov .avi .mkv .webm .wmv .mpg .mpeg .3gp .mts
+    """.split()
+)
+# These do begin like a picture, and are another one's raw data, thumbnail, older version or half.
+_NOT_FOR_THEMSELVES = frozenset(
+    """
+    .cr2 .nef .nrw .arw .sr2 .srf .dng .orf .pef .rw2 .srw .3fr .erf .kdc .dcr .iiq
+    .thm .lrv .bak .old .orig .tmp .temp .part .partial .crdownload .download .jpg_original
+    """.split()
+)
+# What storage devices, systems and programs keep among people's files: thumbnails, deleted
+# pictures, older versions. A thumbnail in another split than its picture makes every figure too
+# good. Those that begin with a dot (.Trash-1000, .ipynb_checkpoints) are hidden anyway.
+SYSTEM_FOLDERS = frozenset(
+    '@eadir|#recycle|#snapshot|$recycle.bin|system volume information|lost+found|__macosx|thumbs'
+    .split('|')
+)  # fmt: skip
 _LEADS_OUT = 'a link out of image_dir; --follow_links takes it'
 
 
@@ -31,7 +57,7 @@ class Contents:
     """What was found below one folder.
 
     pictures: sorted; their names are paths from the folder, '/'-separated.
-    ignored: how many other files lie there, and links that were not followed.
+    ignored: how many other files lie there, links that were not followed, and system folders.
     other_extensions: of visible files that are no pictures; '' for those without.
     nested: folders whose pictures are among the ignored, for lack of --recursive.
     unfollowed: linked folders that were not followed.
@@ -54,20 +80,30 @@ class _Place(NamedTuple):
 
 
 class Folders:
-    """The folder `root` and how to walk below it."""
+    """The folder `root` and how to walk below it.
+
+    What was met on the way, as paths relative to `root`:
+    system: system folders, which were not entered.
+    closed: folders that cannot be read, whose pictures would be taken; with the reason.
+    unread: folders that cannot be read, and would not be taken.
+    by_content: files that are taken though their names do not say that they are pictures.
+    """
 
     def __init__(self, root: str, recursive: bool, follow_links: bool):
+        self.system: list[str] = []
+        self.closed: list[str] = []
+        self.unread: list[str] = []
+        self.by_content: list[str] = []
         self._root, self._recursive, self._follow_links = root, recursive, follow_links
         self._real_root = '' if files.is_remote(root) else os.path.realpath(root)
 
     def look_into(self, name: str) -> Contents:
-        """Everything below `root`/`name`, at every depth.
-
-        Raises:
-          OSError: a folder cannot be read.
-        """
+        """Everything below `root`/`name`, at every depth; what cannot be read is noted."""
         found = Contents()
         path = files.join(self._root, name)
+        if is_system_folder(name):
+            self._pass_over(path, found)
+            return found
         waiting = [_Place('', path, self._real(path), not is_hidden(name))]
         while waiting:
             waiting += self._look_at(waiting.pop(), found)
@@ -84,27 +120,46 @@ class Folders:
 
     def _look_at(self, place: _Place, found: Contents) -> Iterator[_Place]:
         """Adds a folder's files to `found`; yields the folders in it."""
-        holds_pictures = False
-        for entry in files.scan(place.path):
+        holds_pictures, hidden = False, any(map(is_hidden, place.name.split('/')))
+        entries, fault = _scan(place.path)
+        if fault:
+            path = self._relative(place.path)
+            if place.is_taken:
+                self.closed.append(f'{printable(path)} ({fault})')
+            else:
+                self.unread.append(path)
+                found.ignored += 1
+            return
+        for entry in entries:
             name = f'{place.name}/{entry.name}' if place.name else entry.name
             path = files.join(place.path, entry.name)
             if entry.is_dir:
                 yield from self._inner(entry, place, name, path, found)
-            elif place.is_taken and is_picture(entry):
+            elif place.is_taken and self._is_picture(entry, path):
                 fault = _LEADS_OUT if self.leads_out(entry, path) else entry.fault
                 found.pictures.append(PictureFile(name, entry.size, entry.mtime_ns, fault))
             else:
                 found.ignored += 1
-                holds_pictures |= is_picture(entry)
+                if not (holds_pictures or hidden or place.is_taken):
+                    holds_pictures = is_picture(entry) or _holds_a_picture(entry, path)
                 if place.is_taken and not is_clutter(entry.name):
                     found.other_extensions[os.path.splitext(entry.name)[1].lower()] += 1
-        hidden = any(map(is_hidden, place.name.split('/')))
-        if holds_pictures and place.name and not self._recursive and not hidden:
+        if holds_pictures and place.name and not self._recursive:
             found.nested.append(place.name)
+
+    def _is_picture(self, entry: Entry, path: str) -> bool:
+        if is_picture(entry):
+            return True
+        if by_content := _holds_a_picture(entry, path):
+            self.by_content.append(self._relative(path))
+        return by_content
 
     def _inner(
         self, entry: Entry, place: _Place, name: str, path: str, found: Contents
     ) -> Iterator[_Place]:
+        if is_system_folder(entry.name):
+            self._pass_over(path, found)
+            return
         is_taken = place.is_taken and self._recursive and not is_hidden(entry.name)
         if not entry.is_link:
             yield _Place(name, path, place.real, is_taken)
@@ -118,8 +173,30 @@ class Folders:
         else:
             yield _Place(name, path, (*place.real, real), is_taken)
 
+    def _pass_over(self, path: str, found: Contents) -> None:
+        self.system.append(self._relative(path))
+        found.ignored += 1
+
+    def _relative(self, path: str) -> str:
+        return path.removeprefix(files.join(self._root, ''))
+
     def _real(self, path: str) -> tuple[str, ...]:
         return () if files.is_remote(path) else (os.path.realpath(path),)
+
+
+def _scan(path: str) -> tuple[list[Entry], str]:
+    """What lies in a folder; or why that cannot be told."""
+    try:
+        entries = files.scan(path)
+    except OSError as error:
+        return [], error.strerror or str(error)
+    return entries, cannot_be_read(entries)
+
+
+def cannot_be_read(entries: Sequence[Entry]) -> str:
+    """Why nothing in a folder can be read, though its names can; '' where something can."""
+    faults = [e.fault.removeprefix(UNREADABLE) for e in entries if e.fault.startswith(UNREADABLE)]
+    return faults[0] if entries and len(faults) == len(entries) else ''
 
 
 def is_picture(entry: Entry) -> bool:
@@ -127,8 +204,31 @@ def is_picture(entry: Entry) -> bool:
     return not entry.is_dir and extension in PICTURE_EXTENSIONS and not is_hidden(entry.name)
 
 
+def _holds_a_picture(entry: Entry, path: str) -> bool:
+    """Whether a file is a picture by its content, whatever its name: `photo.jpg?w=640`, say."""
+    extension = os.path.splitext(entry.name)[1].lower()
+    if not entry.is_file or is_clutter(entry.name) or entry.name.endswith('~'):
+        return False
+    if extension in _OTHER_EXTENSIONS or extension in _NOT_FOR_THEMSELVES:
+        return False
+    try:
+        with files.open_read(path) as file, files.os_errors(path):
+            return begins_like_a_picture(file.read(BEGINNING))
+    except OSError:
+        return False
+
+
 def is_hidden(name: str) -> bool:
     return name.startswith('.')
+
+
+def is_system_folder(name: str) -> bool:
+    return name.lower() in SYSTEM_FOLDERS
+
+
+def is_left_alone(folder: str) -> bool:
+    """Whether no picture is taken from a folder of this name."""
+    return is_hidden(folder) or is_system_folder(folder)
 
 
 def is_clutter(name: str) -> bool:

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 _EXIF_ORIENTATION = 0x0112
+_TIFF_BITS = 0x0102
+_FAX = 'tiff_ccitt', 'group3', 'group4'
 
 # JPEG markers.
 _START_OF_FRAME = 0xC0, 0xC1, 0xC2  # baseline, extended, progressive
+_SEQUENTIAL = 0xC0, 0xC1
 _START_OF_SCAN = 0xDA
-_SAYS_NOTHING_OF_SIZE = frozenset([0xC4, 0xDB, 0xDD, 0xE0, *range(0xE2, 0xF0), 0xFE])
+_SAYS_NOTHING_OF_SIZE = frozenset([0xC4, 0xC8, 0xCC, 0xDB, 0xDD, 0xE0, *range(0xE2, 0xF0), 0xFE])
 
 _TIFF = b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'  # the latter two: with 64-bit offsets
 
@@ -35,6 +38,7 @@ _OTHERS = {
     b'\x1aE\xdf\xa3': 'a video, not a picture',
     b'version https://git-lfs': 'a Git LFS pointer: run git lfs pull',
 }
+BEGINNING = 256
 _HEIC = b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1'
 
 
@@ -78,6 +82,14 @@ def kind_of(content: bytes) -> str | None:
     return None
 
 
+def begins_like_a_picture(beginning: bytes) -> bool:
+    """Whether the first `BEGINNING` bytes of a file, whatever its name, are those of a picture."""
+    kind = kind_of(beginning)
+    if kind == 'BMP':  # so begins many a text; what follows the size is 0 in a BMP
+        return beginning[6:10] == bytes(4)
+    return kind is not None
+
+
 def read(content: bytes) -> Header:
     """Raises BadPictureError: the content is empty, no picture, or its header is damaged."""
     if not content:
@@ -97,9 +109,14 @@ def read(content: bytes) -> Header:
     except Image.DecompressionBombError as error:  # more than --max_pixels can be
         raise BadPictureError(f'too large ({str(error).split(",")[0]})') from None
     except UnidentifiedImageError:  # its message holds an address in memory
+        if kind == 'TIFF' and (lack := _what_pillow_lacks(content)):
+            raise BadPictureError(f'TIFF of a kind that is not supported ({lack})') from None
         raise BadPictureError(f'damaged {kind} header') from None
     except Exception as error:  # of many types, for the header may hold any bytes
-        raise BadPictureError(f'damaged {kind} header ({one_line(error)})') from None
+        reason = one_line(error)
+        if reason.startswith('Unsupported'):
+            raise BadPictureError(f'{kind} of a kind that is not supported ({reason})') from None
+        raise BadPictureError(f'damaged {kind} header ({reason})') from None
 
 
 @contextlib.contextmanager
@@ -144,6 +161,22 @@ def _what_it_is(content: bytes) -> str:
     return 'not a picture of a known format'
 
 
+def _what_pillow_lacks(tiff: bytes) -> str:
+    """What Pillow cannot do of a TIFF whose header is right; '' where it is not."""
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    try:
+        TiffImageFile(io.BytesIO(tiff)).close()
+    except SyntaxError as error:
+        reason = error.args[0] if error.args else ''
+        if isinstance(reason, KeyError):
+            return f'compression {reason}'
+        return 'kind of pixels' if reason == 'unknown pixel mode' else ''
+    except Exception:
+        pass
+    return ''
+
+
 def _header_by_pillow(kind: str, content: bytes, image: ImageFile) -> Header:
     has_alpha = image.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in image.info
     orientation = 1
@@ -159,9 +192,13 @@ def _header_by_pillow(kind: str, content: bytes, image: ImageFile) -> Header:
     elif kind == 'TIFF':
         if image.mode in ('I', 'F'):
             raise BadPictureError('TIFF with 32 bits a sample, which is not taken')
-        # tensorflow-io multiplies alpha in, turns some orientations, and reads CMYK of 8 bits only.
-        # Pillow turns them all.
-        is_odd = has_alpha or orientation != 1 or image.mode == 'CMYK'
+        bits = {*getattr(image, 'tag_v2', {}).get(_TIFF_BITS, ())} - {1, 2, 4, 8, 16}
+        if bits:
+            raise BadPictureError(f'TIFF with {max(bits)} bits a sample, which is not supported')
+        # tensorflow-io multiplies alpha in, turns some orientations, reads CMYK of 8 bits only,
+        # takes Lab for RGB, and fills up what is missing of a fax. Pillow turns them all.
+        of_fax = image.info.get('compression') in _FAX
+        is_odd = has_alpha or orientation != 1 or image.mode in ('CMYK', 'LAB') or of_fax
         orientation = 1
     else:
         # TensorFlow takes a BMP's palette indices for grey, a GIF's transparency for black, and a
@@ -219,3 +256,28 @@ def _plain_jpeg_header(content: bytes) -> Header | None:
             return None
         place += 2 + length
     return None
+
+
+def is_jpeg_of_one_scan(content: bytes) -> bool:
+    """Whether all of it comes in one go: not the case with a progressive JPEG."""
+    frame, components, scanned = _jpeg_frame(content)
+    return frame in _SEQUENTIAL and components == scanned
+
+
+def is_rare_jpeg(content: bytes) -> bool:
+    """Whether it is coded as next to no JPEG is: lossless, hierarchical or arithmetic."""
+    frame, _, _ = _jpeg_frame(content)
+    return frame not in (0, *_START_OF_FRAME)
+
+
+def _jpeg_frame(content: bytes) -> tuple[int, int, int]:
+    """The marker of the frame, its components, and those in its first scan; 0 where not found."""
+    place, marker, components = 2, 0, 0
+    while place + 10 <= len(content) and content[place] == 0xFF:
+        found, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], 'big')
+        if found == _START_OF_SCAN:
+            return marker, components, content[place + 4]
+        if found in range(0xC0, 0xD0) and found not in _SAYS_NOTHING_OF_SIZE:
+            marker, components = found, content[place + 9]
+        place += 2 + length
+    return marker, components, 0

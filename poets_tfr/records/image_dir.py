@@ -10,25 +10,25 @@ import contextlib
 import dataclasses
 import logging
 import os
-import re
-import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from poets_tfr import files
 from poets_tfr.errors import InputError
 from poets_tfr.progress import printable
-from poets_tfr.records import splits
+from poets_tfr.records import remarks, splits
 from poets_tfr.records.folders import (
-    PICTURE_EXTENSIONS,
     Contents,
     Folders,
-    is_hidden,
+    cannot_be_read,
+    is_left_alone,
     is_picture,
 )
+from poets_tfr.records.labels import composed, label_of
+from poets_tfr.records.remarks import Remarks
 from poets_tfr.records.settings import SPLITS, ConversionConfig
-from poets_tfr.records.splits import MAX_NUM_IMAGES_PER_CLASS
+from poets_tfr.records.splits import UnsplittableError
 
 log = logging.getLogger('poets_tfr')
 
@@ -81,16 +81,6 @@ class Listing:
         return {s: [counter[s, label] for label in range(len(self.classes))] for s in SPLITS}
 
 
-def label_of(folder: str) -> str:
-    """The original's rule: lower case, and one space for each run of other than a-z and 0-9.
-
-    A name of which the rule leaves nothing (one in Chinese, say) stays as it is: the original made
-    a single space of every such name.
-    """
-    label = re.sub(r'[^a-z0-9]+', ' ', folder.lower())
-    return label if label.strip() else re.sub(r'\s', ' ', folder)  # the labels file is line by line
-
-
 def list_image_dir(config: ConversionConfig) -> Listing:
     """Finds the classes and pictures of `config.image_dir` and decides every picture's split.
 
@@ -99,10 +89,15 @@ def list_image_dir(config: ConversionConfig) -> Listing:
         small for the splits asked for.
     """
     found, ignored = _class_folders(config)
-    classes, pictures = [], []
+    classes, pictures, too_small = [], [], []
     for label, (folder, contents) in enumerate(found):
-        pictures += _pictures_of_class(config, folder, label, contents)
-        classes.append(ClassFolder(folder, label_of(folder)))
+        try:
+            pictures += _pictures_of_class(config, folder, label, contents)
+        except UnsplittableError as error:
+            too_small.append(error)
+        classes.append(ClassFolder(folder, label_of(folder, config.label_style)))
+    if too_small:
+        raise InputError(splits.told(too_small))
     _check_labels(classes)
     return Listing(tuple(classes), tuple(pictures), ignored)
 
@@ -130,10 +125,12 @@ def _class_folders(config: ConversionConfig) -> tuple[list[tuple[str, Contents]]
     root = config.image_dir
     top = _scan_root(root)
     folders = Folders(root, config.recursive, config.follow_links)
-    names = [entry.name for entry in top if entry.is_dir and not is_hidden(entry.name)]
+    names = [entry.name for entry in top if entry.is_dir and not is_left_alone(entry.name)]
     chosen = _chosen(config, names)
-    found = []
+    about = Remarks(len(chosen or names))
+    found, too_small = [], []
     ignored = sum(not entry.is_dir for entry in top)
+    folders.unread += [entry.name for entry in top if entry.fault.startswith(files.UNREADABLE)]
     for entry in top:
         if entry.is_dir and (not chosen or entry.name in chosen):
             contents = look_into(folders, root, entry)
@@ -141,11 +138,24 @@ def _class_folders(config: ConversionConfig) -> tuple[list[tuple[str, Contents]]
                 ignored += 1
                 continue
             ignored += contents.ignored
-            if _is_class(config, entry.name, contents):
+            if not _is_class(config, entry.name, contents, about):
+                continue
+            if sum(not file.fault for file in contents.pictures) >= config.min_class_size:
                 found.append((entry.name, contents))
+            else:
+                too_small.append(entry.name)
+                ignored += len(contents.pictures)
+    about.flush()
+    remarks.check_open('--image_dir', folders)
+    if too_small:
+        log.warning(
+            '--min_class_size=%d: classes with fewer pictures, left out: %d (%s).',
+            config.min_class_size, len(too_small), ', '.join(map(printable, too_small)),
+        )  # fmt: skip
     if len(found) < 2:
         raise InputError(_too_few_classes(root, top, [name for name, _ in found]))
-    warn_of_loose_pictures(root, top)
+    remarks.of_loose_pictures(root, top)
+    remarks.of_folders(folders)
     return found, ignored
 
 
@@ -157,14 +167,9 @@ def look_into(folders: Folders, root: str, entry: files.Entry) -> Contents | Non
     return folders.look_into(entry.name)
 
 
-def warn_of_loose_pictures(root: str, top: Sequence[files.Entry]) -> None:
-    if loose := sum(map(is_picture, top)):
-        log.warning('%s: pictures that lie in no folder of a class: %d, not taken.', root, loose)
-
-
 def _scan_root(root: str) -> list[files.Entry]:
     try:
-        return files.scan(root)
+        entries = files.scan(root)
     except FileNotFoundError:
         raise InputError(
             f"--image_dir: image directory '{root}' not found (looked at {files.absolute(root)})."
@@ -173,13 +178,18 @@ def _scan_root(root: str) -> list[files.Entry]:
         raise InputError(
             f'--image_dir: {root} is a file: name the folder that holds one folder per class.'
         ) from None
+    except PermissionError as error:
+        raise InputError(f'--image_dir: {root} cannot be read ({error.strerror}).') from None
+    if fault := cannot_be_read(entries):
+        raise InputError(f'--image_dir: {root} cannot be read ({fault}).')
+    return entries
 
 
 def _chosen(config: ConversionConfig, names: Sequence[str]) -> set[str]:
     """The folders that --classes means, however their accents are encoded; none without it."""
     chosen = set()
     for wanted in config.classes:
-        alike = [name for name in names if _composed(name) == _composed(wanted)]
+        alike = [name for name in names if composed(name) == composed(wanted)]
         if not alike:
             raise InputError(
                 f'--classes: {config.image_dir} has no folder {wanted!r}; it has '
@@ -189,50 +199,17 @@ def _chosen(config: ConversionConfig, names: Sequence[str]) -> set[str]:
     return chosen
 
 
-def _composed(name: str) -> str:
-    """Unicode's NFC: macOS writes an accented letter as two characters, others as one."""
-    return unicodedata.normalize('NFC', name)
-
-
-def _is_class(config: ConversionConfig, name: str, contents: Contents) -> bool:
+def _is_class(config: ConversionConfig, name: str, contents: Contents, about: Remarks) -> bool:
     """Whether a folder has pictures; says what people should know of it."""
-    if is_hidden(name):
+    if is_left_alone(name):
         return False
     log.info("Looking for images in '%s'", printable(name))
-    warn_of_what_is_left(name, contents)
+    about.of_contents(name, contents)
     count = len(contents.pictures)
     if not count and config.classes:
         raise InputError(f'--classes: the folder {name!r} in {config.image_dir} holds no pictures.')
-    if not count:
-        log.warning('No files found in %s: it is not taken as a class.', printable(name))
-    elif count < 20:
-        log.warning(
-            'WARNING: Folder has less than 20 images, which may cause issues. (%s: %d)',
-            printable(name), count,
-        )  # fmt: skip
-    elif count > MAX_NUM_IMAGES_PER_CLASS:
-        log.warning(
-            'WARNING: Folder %s has more than %d images. Some images will never be selected.',
-            printable(name), MAX_NUM_IMAGES_PER_CLASS,
-        )  # fmt: skip
+    about.of_size(name, count)
     return count > 0
-
-
-def warn_of_what_is_left(folder: str, contents: Contents) -> None:
-    """A person may take them for pictures (.heic, say) and wonder where they are."""
-    for extension, count in sorted(contents.other_extensions.items()):
-        log.warning(
-            '%s: %d files with %s are not taken; pictures end in %s.',
-            printable(folder), count, printable(extension or 'no extension'),
-            ' '.join(sorted(PICTURE_EXTENSIONS)),
-        )  # fmt: skip
-    for what, names in (
-        ('hold pictures that are not taken: --recursive takes them', contents.nested),
-        ('are links out of image_dir, or in a circle: not followed', contents.unfollowed),
-    ):
-        if names:
-            shown = ', '.join(map(printable, names[:3])) + (', ...' if len(names) > 3 else '')
-            log.warning('%s: %d folders (%s) %s.', printable(folder), len(names), shown, what)
 
 
 def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]) -> str:
@@ -246,7 +223,8 @@ def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]
         sentence = f'No valid folders of images found at {root}.'
     for entry in top:
         below = files.join(root, entry.name)
-        if entry.is_dir and not is_hidden(entry.name) and len(_folders_with_pictures(below)) >= 2:
+        is_candidate = entry.is_dir and not is_left_alone(entry.name)
+        if is_candidate and len(_folders_with_pictures(below)) >= 2:
             return f'{sentence} {below} looks right: try --image_dir={below}'
     loose = sum(map(is_picture, top))
     if loose:
@@ -257,7 +235,8 @@ def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]
             f'classes, try --image_dir={above}'
         )
     for entry in top:
-        for inner in _folders_with_pictures(files.join(root, entry.name)) if entry.is_dir else ():
+        is_candidate = entry.is_dir and not is_left_alone(entry.name)
+        for inner in _folders_with_pictures(files.join(root, entry.name)) if is_candidate else ():
             return (
                 f'{sentence} {entry.name} holds no pictures itself, but {entry.name}/{inner} does: '
                 'pictures lie directly in the folder of their class; move them up, or take nested '
@@ -268,25 +247,28 @@ def _too_few_classes(root: str, top: Sequence[files.Entry], found: Sequence[str]
 
 def _folders_with_pictures(directory: str) -> list[str]:
     """The folders in `directory` that hold pictures."""
-    found = []
-    with contextlib.suppress(OSError):  # a folder that may not be read is no candidate
-        for entry in files.scan(directory):
-            if entry.is_dir and any(map(is_picture, files.scan(files.join(directory, entry.name)))):
-                found.append(entry.name)
-    return found
+
+    def holds(path: str, wanted: Callable[[files.Entry], bool]) -> list[str]:
+        with contextlib.suppress(OSError):  # a folder that may not be read is no candidate
+            return [entry.name for entry in files.scan(path) if wanted(entry)]
+        return []
+
+    folders = holds(directory, lambda entry: entry.is_dir and not is_left_alone(entry.name))
+    return [name for name in folders if holds(files.join(directory, name), is_picture)]
 
 
 def _check_labels(classes: Sequence[ClassFolder]) -> None:
     by_label: dict[str, str] = {}
     by_look: dict[str, str] = {}
     for folder, label in classes:
-        if (same := by_label.setdefault(label, folder)) != folder:
-            raise InputError(
-                f'--image_dir: the folders {same!r} and {folder!r} would both get the label '
-                f'{label!r} (lower case, other than a-z and 0-9 becomes a space): rename one.'
-            )
-        if by_look.setdefault(_composed(folder), folder) != folder:
+        if by_look.setdefault(composed(folder), folder) != folder:
             raise InputError(
                 f'--image_dir: two folders are named {folder!r}, with the accents encoded '
                 'differently (Unicode NFC and NFD): merge them, or rename one.'
+            )
+        if (same := by_label.setdefault(label, folder)) != folder:
+            raise InputError(
+                f'--image_dir: the folders {same!r} and {folder!r} would both get the label '
+                f'{label!r} (lower case, other than letters and digits becomes a space): rename '
+                'one, or keep the names as they are with --label_style=folder.'
             )

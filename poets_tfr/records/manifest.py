@@ -35,6 +35,8 @@ DUPLICATES = 'duplicates.tsv'
 INDEX_SUFFIX = '.index.jsonl'
 DALI_SUFFIX = '.idx'
 FORMAT = 'poets_tfr records 1'
+# Records without them in their manifest have the defaults.
+_LATER_SETTINGS = 'min_class_size', 'label_style'
 CONVERT_AGAIN = (
     'run the conversion again (tools/convert_images.py, or retrain.py with --image_dir), which '
     'makes only what is missing'
@@ -215,6 +217,13 @@ def settings_of(config: ConversionConfig) -> dict[str, Any]:
     }
 
 
+def stored_settings(config: ConversionConfig) -> dict[str, Any]:
+    """Those of `settings_of` that a manifest holds: with the defaults, just what 0.1 wrote."""
+    settings = settings_of(config)
+    later = {name: getattr(ConversionConfig, name) for name in _LATER_SETTINGS}
+    return {k: v for k, v in settings.items() if k not in later or v != later[k]}
+
+
 def load_manifest(records_dir: str) -> Manifest:
     """Raises InputError where there is no whole conversion of this format."""
     path = files.join(records_dir, MANIFEST)
@@ -239,10 +248,11 @@ def load_manifest(records_dir: str) -> Manifest:
 
 def check_settings(records_dir: str, manifest: Manifest, insisted: Mapping[str, Any]) -> None:
     """Raises InputError when the records were made with another setting than one insisted on."""
+    made_with = {n: getattr(ConversionConfig, n) for n in _LATER_SETTINGS} | manifest.settings
     for name, wanted in insisted.items():
-        found = manifest.settings.get(name)
+        found = made_with.get(name)
         agree = found == (sorted(set(wanted)) if name == 'classes' else wanted)
-        if name in manifest.settings and not agree:
+        if name in made_with and not agree:
             raise InputError(
                 f'--{name}={wanted}: the records in {records_dir} were made with {found}. Leave '
                 'the flag out, or convert again with it (give --image_dir too).'

@@ -12,6 +12,7 @@ from poets_tfr import files, places
 from poets_tfr.errors import InputError
 from poets_tfr.settings import Check, Settings, at_least, setting, within
 
+LabelStyle = Literal['original', 'folder']
 SplitBy = Literal['relative_path', 'given_path']
 OnBadImage = Literal['skip', 'fail']
 OnDuplicate = Literal['keep', 'drop', 'fail']
@@ -60,6 +61,18 @@ class ConversionConfig(Settings):
     )
     classes: tuple[str, ...] = setting(
         (), 'Folders to take as classes, comma-separated; by default all.', affects='records'
+    )
+    min_class_size: int = setting(
+        0,
+        'Leave out classes of fewer images; 0: too small a class is an error.',
+        at_least(0, '0 (all are taken) or more'),
+        affects='records',
+    )
+    label_style: LabelStyle = setting(
+        'original',
+        'How a folder becomes a label: original (lower case, one space for each run of other than '
+        'letters and digits) or folder (as it is named).',
+        affects='records',
     )
     validation_percentage: int = setting(
         10,

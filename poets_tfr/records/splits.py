@@ -9,12 +9,38 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from poets_tfr.errors import InputError
 from poets_tfr.records.settings import ConversionConfig
 
 MAX_NUM_IMAGES_PER_CLASS = 2**27 - 1  # the original's ~134M, part of its split formula
+
+
+class UnsplittableError(Exception):
+    """A class too small for the splits asked for.
+
+    folder: the class's.
+    flag: that which asks for it, and begins the message.
+    lack: what it has or lacks, as in `has 2 pictures`.
+    rest: what goes for every such class: why it matters, and what to do.
+    """
+
+    def __init__(self, folder: str, flag: str, lack: str, rest: str):
+        super().__init__(folder, flag, lack, rest)
+        self.folder, self.flag, self.lack, self.rest = folder, flag, lack, rest
+
+
+def told(errors: Sequence[UnsplittableError]) -> str:
+    """One message about all classes that cannot be split."""
+    alike: dict[tuple[str, str], list[UnsplittableError]] = {}
+    for error in errors:
+        alike.setdefault((error.flag, error.rest), []).append(error)
+    sentences = []
+    for (flag, rest), members in alike.items():
+        classes = ', '.join(f'{error.folder!r} {error.lack}' for error in members)
+        which = 'the class' if len(members) == 1 else f'{len(members)} classes are too small:'
+        sentences.append(f'{flag}: {which} {classes}{rest}')
+    return ' '.join(sentences)
 
 
 def path_bytes(path: str) -> bytes:
@@ -41,26 +67,35 @@ def by_hash(config: ConversionConfig, folder: str, name: str) -> str:
     return _split_at(split_percentage(_hashed_path(config, folder, name)), _bounds(config))
 
 
-def of_class(config: ConversionConfig, folder: str, names: Sequence[str]) -> list[str]:
+def of_class(
+    config: ConversionConfig, folder: str, names: Sequence[str], bad: Collection[str] = ()
+) -> list[str]:
     """The split of each file of a class; see `_fill_empty_splits` for the small ones.
 
     Args:
       names: the files' paths relative to the class's folder.
+      bad: those of them that become no records: with them alone a split is empty.
 
     Raises:
-      InputError: the class is too small for the splits asked for.
+      UnsplittableError: the class is too small for the splits asked for.
     """
     groups = [_hashed_path(config, folder, name) for name in names]
     percentage = {group: split_percentage(group) for group in groups}
     bounds = _bounds(config)
-    if len(names) < len(bounds):
-        raise InputError(
-            f'--image_dir: the class {folder!r} has {len(names)} pictures, and {len(bounds)} are '
-            f'the least for {", ".join(bounds)}: add pictures, or leave the class out (--classes).'
+    whole = [group for group, name in zip(groups, names, strict=True) if name not in bad]
+    if len(whole) < len(bounds):
+        what = f'{"whole " if bad else ""}picture{"" if len(whole) == 1 else "s"}'
+        flag = '--classes' if bad else f'--min_class_size={len(bounds)}'  # which counts files
+        raise UnsplittableError(
+            folder,
+            '--image_dir',
+            f'has {len(whole)} {what}',
+            f', and {len(bounds)} are the least for {", ".join(bounds)}: add pictures, or leave '
+            f'such classes out ({flag}).',
         )
-    split_of = {group: _split_at(p, bounds) for group, p in percentage.items()}
+    split_of = {group: _split_at(percentage[group], bounds) for group in whole}
     _fill_empty_splits(config, folder, split_of, percentage, bounds)
-    return [split_of[group] for group in groups]
+    return [split_of.get(group) or _split_at(percentage[group], bounds) for group in groups]
 
 
 def _bounds(config: ConversionConfig) -> dict[str, tuple[float, float]]:
@@ -93,16 +128,21 @@ def _fill_empty_splits(
             continue
         if config.splits_by_given_path:
             prefix = config.split_prefix
-            flag = f'--split_prefix={prefix}' if prefix else '--split_by=given_path'
-            raise InputError(
-                f'{flag}: the class {folder!r} has no picture in {split}: add pictures, raise its '
-                'percentage, or leave the flag out: --split_by=relative_path gives it one.'
+            raise UnsplittableError(
+                folder,
+                f'--split_prefix={prefix}' if prefix else '--split_by=given_path',
+                f'has no {"whole " if len(split_of) < len(percentage) else ""}picture in {split}',
+                ': add pictures, raise the percentage, or leave the flag out: '
+                '--split_by=relative_path gives it one.',
             )
         spare = [group for group, current in split_of.items() if sizes[current] > 1]
         if not spare:
-            raise InputError(
-                f'--image_dir: the class {folder!r} has no picture for {split}: files that agree '
-                'up to _nohash_ stay together, and too few groups are left. Add pictures.'
+            raise UnsplittableError(
+                folder,
+                '--image_dir',
+                f'has no picture for {split}',
+                ': files that agree up to _nohash_ stay together, and too few groups are left. '
+                'Add pictures.',
             )
         nearest = min(spare, key=lambda g: (_distance(percentage[g], low, high), g))
         split_of[nearest] = split

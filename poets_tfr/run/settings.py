@@ -171,7 +171,7 @@ class RunConfig:
             )
             for section, kind in sections_of(type(self)).items()
         }
-        return dataclasses.replace(self, **sections)  # type: ignore[arg-type]
+        return dataclasses.replace(self, **sections)
 
     @property
     def _takes_lbfgs(self) -> bool:

@@ -121,6 +121,35 @@ def test_a_folder_is_seen_as_training_sees_it(
     assert mistake['path'] == 'Red_Roses/more/blue.jpg'
 
 
+def test_labels_that_were_put_right_and_folders_of_0_1(
+    trained: tuple[Places, Ended], tmp_path: Path
+) -> None:
+    unseen = colours.write(tmp_path / 'unseen', per_class=2, seed=77)
+    (unseen / 'Red_Roses').rename(unseen / 'RedéRoses')  # 'red roses' by the rule of 0.1
+    ended = evaluate(trained[0], f'--image_dir={unseen}')
+    assert accuracy_line(ended.out) == ('100.0', '6')
+    labels = tmp_path / 'labels.txt'
+    labels.write_text('Green-Grass\nRedéRoses\nBluebells\n')
+    ended = evaluate(trained[0], f'--labels={labels}', f'--image_dir={unseen}')
+    assert accuracy_line(ended.out) == ('100.0', '6')
+    assert 'RedéRoses' in ended.out
+    ended = evaluate(trained[0], f'--labels={labels}', f'--records_dir={trained[0].records}')
+    assert ended.status == 0, ended.err
+    assert ended.err.count('\n') == 1
+
+
+def test_system_folders_are_passed_over(trained: tuple[Places, Ended], tmp_path: Path) -> None:
+    unseen = colours.write(tmp_path / 'unseen', per_class=2, seed=77)
+    shutil.copytree(unseen / 'bluebells', unseen / 'Red_Roses' / '@eaDir' / '000.jpg')
+    shutil.copytree(unseen / 'bluebells', unseen / '#recycle')
+    ended = evaluate(trained[0], f'--image_dir={unseen}', '--recursive')
+    assert accuracy_line(ended.out) == ('100.0', '6')
+    assert ended.err == (
+        'Folders of the system or of other programs: 2, not looked into (#recycle, '
+        'Red_Roses/@eaDir). Rename one that holds pictures of yours.\n'
+    )
+
+
 def test_links_out_of_the_folder(trained: tuple[Places, Ended], tmp_path: Path) -> None:
     outside = colours.write(tmp_path / 'outside', per_class=3, seed=77)
     inside = tmp_path / 'inside'

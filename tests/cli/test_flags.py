@@ -47,6 +47,8 @@ OURS = {
     'records_dir': ('string', ''),
     'dataset_name': ('string', ''),
     'classes': ('comma separated list of strings', []),
+    'min_class_size': ('int', 0),
+    'label_style': ('string enum', 'original'),
     'split_by': ('string enum', 'relative_path'),
     'split_prefix': ('string', ''),
     'recursive': ('bool', False),

@@ -157,8 +157,27 @@ def best(ended: Ended) -> dict[str, str]:
 
 def test_a_folder_stands_for_its_pictures(trained: tuple[Places, Ended], folder: Path) -> None:
     ended = label(trained, folder, '--format=json')
-    assert (ended.status, ended.err) == (0, '')
+    assert ended.status == 0
+    assert ended.err.startswith(f'{folder}: 1 files with .txt are not taken')
+    assert ended.err.count('\n') == 1
     assert best(ended) == {str(folder / path): name for path, name in IN_FOLDER.items()}
+
+
+def test_a_thumbnail_of_a_system_folder_is_no_picture_of_yours(
+    trained: tuple[Places, Ended], folder: Path
+) -> None:
+    thumbs = folder / 'deep/@eaDir/a.PNG'
+    thumbs.mkdir(parents=True)
+    (folder / 'b.jpg').rename(thumbs / 'SYNOPHOTO_THUMB_M.jpg')
+    (folder / 'notes.txt').unlink()
+    ended = label(trained, folder, '--format=json')
+    assert list(best(ended)) == [str(folder / 'c.jpg'), str(folder / 'deep/a.PNG')]
+    assert ended.err == (
+        'Folders of the system or of other programs: 1, not looked into (deep/@eaDir). Rename one '
+        'that holds pictures of yours.\n'
+    )
+    ended = label(trained, f'{folder}/**/*.*', '--format=json')
+    assert list(best(ended)) == [str(folder / 'c.jpg'), str(folder / 'deep/a.PNG')]
 
 
 def test_a_pattern_that_the_shell_left_alone(trained: tuple[Places, Ended], folder: Path) -> None:

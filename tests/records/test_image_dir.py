@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import json
 import logging
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import colours
 import conversion
+import numpy as np
 import pytest
 from conversion import listed, splits_of, touch
 
+from poets_tfr import evaluation as evaluate
 from poets_tfr.errors import InputError
+from poets_tfr.label import inputs
+from poets_tfr.label.settings import EvaluationConfig
 from poets_tfr.records import splits
-from poets_tfr.records.image_dir import label_of
+from poets_tfr.records.labels import label_of, possible_labels
 from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.records.splits import split_percentage
 
@@ -172,6 +182,39 @@ def test_a_class_too_small_for_its_splits_is_an_error(
     assert all(part in str(error.value) for part in says), str(error.value)
 
 
+def long_tail(image_dir: Path) -> Path:
+    two_classes(image_dir)
+    return touch(image_dir, [n for i in range(8) for n in numbered(f'k{i}', 4 - i % 4)])
+
+
+def test_all_classes_that_are_too_small_are_told_at_once(tmp_path: Path) -> None:
+    touch(long_tail(tmp_path), [f'one/a_nohash_{i}.jpg' for i in range(9)])
+    with pytest.raises(InputError) as error:
+        listed(tmp_path)
+    assert str(error.value) == (
+        "image_dir: 4 classes are too small: 'k2' has 2 pictures, 'k3' has 1 picture, 'k6' has 2 "
+        "pictures, 'k7' has 1 picture, and 3 are the least for validation, test, train: add "
+        'pictures, or leave such classes out (min_class_size=3). image_dir: the class '
+        "'one' has no picture for validation: files that agree up to _nohash_ stay together, and "
+        'too few groups are left. Add pictures.'
+    )
+
+
+def test_min_class_size_leaves_small_classes_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (long_tail(tmp_path) / 'k1/3.jpg').symlink_to('nothing')  # it has three that can be opened
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        listing = listed(tmp_path, min_class_size=4)
+    assert [c.folder for c in listing.classes] == ['daisy', 'k0', 'k4', 'roses']
+    assert (len(listing.pictures), listing.ignored) == (68, 13)
+    assert (
+        '--min_class_size=4: classes with fewer pictures, left out: 6 (k1, k2, k3, k5, k6, k7).'
+    ) in caplog.messages
+    with pytest.raises(InputError, match='Only one valid folder'):
+        listed(tmp_path, min_class_size=30, classes=('daisy', 'k0'))
+
+
 def test_two_pictures_do_without_a_test_split(tmp_path: Path) -> None:
     touch(tmp_path, numbered('daisy', 2) + numbered('roses', 2))
     counts = listed(tmp_path, testing_percentage=0).counts()
@@ -188,14 +231,47 @@ def test_two_pictures_do_without_a_test_split(tmp_path: Path) -> None:
         ('Red_Roses', 'red roses'),
         ('a--b  c', 'a b c'),
         ('_x_', ' x '),  # as the original leaves it
-        ('Café 2', 'caf 2'),
-        ('玫瑰', '玫瑰'),  # the original's rule would leave one space of every such name
+        ('Café 2', 'café 2'),  # beyond ASCII, which the original's rule takes for spaces
+        ('Gänseblümchen', 'gänseblümchen'),
+        (unicodedata.normalize('NFD', 'Gänseblümchen'), 'gänseblümchen'),  # as a Mac names it
+        ('हिन्दी_फूल', 'हिन्दी फूल'),
+        ('می\u200cخواهم', 'می\u200cخواهم'),
+        ('cúc', 'cúc'),
+        ('红A–1', '红a 1'),
+        ('玫瑰', '玫瑰'),
+        ('٣ ورود', '٣ ورود'),
+        ('🌷', '🌷'),  # nothing would be left
         ('玫\n瑰', '玫 瑰'),  # the labels file has one line for each
         ('\udcff', '\udcff'),  # a byte that is not UTF-8
     ],
 )
 def test_label_of(folder: str, label: str) -> None:
     assert label_of(folder) == label
+
+
+def test_label_style_folder_keeps_names(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize('NFD', 'Gänse_Blümchen')
+    touch(
+        tmp_path, [n for folder in (decomposed, 'red', 'Red', 'a\nb') for n in numbered(folder, 20)]
+    )
+    with pytest.raises(InputError, match='label_style=folder'):
+        listed(tmp_path)
+    labels = [label for _, label in listed(tmp_path, label_style='folder').classes]
+    assert labels == [unicodedata.normalize('NFC', decomposed), 'Red', 'a b', 'red']
+
+
+def test_folders_that_differ_beyond_ascii_have_labels_of_their_own(tmp_path: Path) -> None:
+    folders = 'cúc', 'cọc', '红A', '蓝A', 'Röschen', 'Rüschen'
+    touch(tmp_path, [name for folder in folders for name in numbered(folder, 20)])
+    assert len({label for _, label in listed(tmp_path).classes}) == 6
+
+
+def test_possible_labels_hold_those_of_0_1() -> None:
+    assert possible_labels('Gänse_Blümchen') == [
+        'Gänse_Blümchen', 'gänse blümchen', 'g nse bl mchen'
+    ]  # fmt: skip
+    assert possible_labels('Rote_玫瑰')[2] == 'rote '
+    assert possible_labels('玫_瑰')[2] == '玫_瑰'
 
 
 def test_folders_with_the_same_label_are_an_error_that_names_both(tmp_path: Path) -> None:
@@ -354,6 +430,34 @@ def test_the_original_s_warnings(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert no_files == 'No files found in notes: it is not taken as a class.'
 
 
+@pytest.mark.parametrize('small', [5, 6])
+def test_many_warnings_of_a_kind_are_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, small: int
+) -> None:
+    two_classes(tmp_path)
+    for i in range(small):
+        touch(tmp_path, [*numbered(f'k{i}', 3 + i), f'k{i}/a.txt', f'k{i}/in/a.jpg', f'e{i}/.x'])
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        listed(tmp_path)
+    if small == 5:
+        assert len(caplog.messages) == 4 * 5
+        few = [m for m in caplog.messages if 'less than 20' in m]
+        assert few == [
+            f'WARNING: Folder has less than 20 images, which may cause issues. (k{i}: {3 + i})'
+            for i in range(5)
+        ]
+    else:
+        assert caplog.messages == [
+            'WARNING: 6 folders hold no pictures, and are not taken as classes (e0, e1, e2, ...).',
+            'WARNING: 6 folders hold files that are no pictures and are not taken (k0, k1, k2, '
+            '...).',
+            'WARNING: 6 folders have folders in them whose pictures are not taken: --recursive '
+            'takes them (k0, k1, k2, ...).',
+            'WARNING: 6 folders have less than 20 images, which may cause issues (k0, k1, k2, '
+            '...).',
+        ]
+
+
 def test_pictures_beside_the_class_folders_are_told_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -380,14 +484,14 @@ def test_counts_are_in_label_order(tmp_path: Path) -> None:
 def nested(image_dir: Path) -> Path:
     touch(image_dir, numbered('daisy', 20) + numbered('roses', 20))
     touch(image_dir, ['daisy/2019/june/a.jpg', 'daisy/2019/b.png', 'daisy/2019/notes.txt'])
-    touch(image_dir, ['daisy/.cache/c.jpg', 'roses/thumbs/d.jpg'])
+    touch(image_dir, ['daisy/.cache/c.jpg', 'roses/2020/d.jpg'])
     return image_dir
 
 
 def test_recursive_takes_nested_folders(tmp_path: Path) -> None:
     listing = listed(nested(tmp_path), recursive=True)
     deeper = {p.path: p.label for p in listing.pictures if p.path.count('/') > 1}
-    assert deeper == {'daisy/2019/june/a.jpg': 0, 'daisy/2019/b.png': 0, 'roses/thumbs/d.jpg': 1}
+    assert deeper == {'daisy/2019/june/a.jpg': 0, 'daisy/2019/b.png': 0, 'roses/2020/d.jpg': 1}
     assert [p.path for p in listing.pictures] == sorted(p.path for p in listing.pictures)
     assert (len(listing.pictures), listing.ignored) == (43, 2)
     before = splits_of(listed(tmp_path))
@@ -402,7 +506,7 @@ def test_without_recursive_nested_pictures_are_pointed_out(
         listing = listed(nested(tmp_path))
     assert (len(listing.pictures), listing.ignored) == (40, 5)
     assert 'daisy: 2 folders (2019, 2019/june) hold pictures that are not taken' in caplog.text
-    assert 'roses: 1 folders (thumbs) hold pictures' in caplog.text
+    assert 'roses: 1 folders (2020) hold pictures' in caplog.text
     assert '.cache' not in caplog.text
 
 
@@ -411,6 +515,201 @@ def test_recursive_takes_pictures_one_level_too_deep(tmp_path: Path) -> None:
     assert len(listed(tmp_path, recursive=True).pictures) == 40
     with pytest.raises(InputError, match='take nested folders with recursive'):
         listed(tmp_path)
+
+
+# Files whose names do not say that they are pictures
+
+
+def downloads(image_dir: Path) -> Path:
+    two_classes(image_dir)
+    jpeg, png = (colours.encoded(np.zeros((8, 8, 3), np.uint8), kind) for kind in ('JPEG', 'PNG'))
+    avif = colours.encoded(np.zeros((8, 8, 3), np.uint8), 'AVIF')
+    bmp = colours.encoded(np.zeros((8, 8, 3), np.uint8), 'BMP')
+    for name, content in {
+        'photo.jpg?w=640': jpeg, 'photo.jpg?w=320': png, '5f3a': jpeg, 'IMG_1.HEIC': avif,
+        'a.dib': bmp,
+        'page.jpg?w=1': b'<!DOCTYPE html>', 'IMG_2.HEIC': b'\0\0\0\x18ftypheic\0\0\0\0mif1heic',
+        'README': b'BMW, the car, and more text', 'empty': b'',
+        'a.txt': jpeg, 'a.jpg_original': jpeg, 'a.jpg~': jpeg, 'a.THM': jpeg,
+        'a.cr2': b'II*\0\x10\0\0\0CR', 'nothing.part': jpeg,
+    }.items():  # fmt: skip
+        (image_dir / 'daisy' / name).write_bytes(content)
+    os.mkfifo(image_dir / 'daisy/pipe')
+    touch(image_dir, ['roses/a.txt', 'roses/b.csv'])
+    return image_dir
+
+
+BY_CONTENT = ['5f3a', 'IMG_1.HEIC', 'a.dib', 'photo.jpg?w=320', 'photo.jpg?w=640']
+
+
+def test_files_of_other_names_are_taken_by_their_content(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        listing = listed(downloads(tmp_path))
+    found = [p.path for p in listing.pictures if not p.path.endswith('.jpg')]
+    assert found == [f'daisy/{name}' for name in BY_CONTENT]
+    assert listing.ignored == 11 + 2
+    daisy, txt, csv, by_content = caplog.messages
+    assert daisy.startswith('daisy: 11 files with no extension, .heic, .thm, ... are not taken')
+    assert txt.startswith('roses: 1 files with .csv are')
+    assert csv.startswith('roses: 1 files with .txt are')
+    assert by_content == (
+        'Taken by their content, for their names are not those of pictures: 5 (daisy/5f3a, '
+        'daisy/IMG_1.HEIC, daisy/a.dib, ...).'
+    )
+
+
+def test_labelling_and_evaluation_take_the_same_files(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image_dir = downloads(tmp_path)
+    wanted = [str(image_dir / p.path) for p in listed(image_dir).pictures]
+    caplog.clear()
+    assert inputs.find_pictures([str(image_dir)]) == wanted
+    assert 'Taken by their content, for their names are not those of pictures: 5' in caplog.text
+    found = evaluate.find(EvaluationConfig(image_dir=str(image_dir)))
+    assert isinstance(found, list)
+    assert [str(image_dir / file.path) for file in found] == wanted
+
+
+def test_nested_downloads_are_pointed_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (downloads(tmp_path) / 'daisy/deep').mkdir()
+    (tmp_path / 'daisy/photo.jpg?w=640').rename(tmp_path / 'daisy/deep/photo.jpg?w=640')
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        listed(tmp_path)
+    assert 'daisy: 1 folders (deep) hold pictures that are not taken' in caplog.text
+
+
+# Folders of systems and programs
+
+SYSTEM_FOLDERS = (
+    '@eaDir', '#recycle', '#snapshot', '$RECYCLE.BIN', '$Recycle.Bin', 'System Volume Information',
+    'lost+found', '__MACOSX', '.ipynb_checkpoints', '.Trash-1000', 'Thumbs',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('recursive', [False, True])
+def test_system_folders_are_no_classes_nor_taken_nor_recommended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, recursive: bool
+) -> None:
+    two_classes(tmp_path)
+    touch(tmp_path, [f'{folder}/roses/{n}.jpg' for folder in SYSTEM_FOLDERS for n in range(9)])
+    touch(tmp_path, [f'{folder}/{n}.jpg' for folder in SYSTEM_FOLDERS for n in range(9)])
+    touch(tmp_path, ['daisy/@eaDir/000.jpg/THUMB_M.jpg', 'daisy/.ipynb_checkpoints/000.jpg'])
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        listing = listed(tmp_path, recursive=recursive)
+    assert [c.folder for c in listing.classes] == ['daisy', 'roses']
+    assert len(listing.pictures) == 60
+    assert listing.ignored == 10 + 2 * 18 + 1, 'a system folder each, and what hidden ones hold'
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told == (
+        'Folders of the system or of other programs: 10, not looked into (#recycle, #snapshot, '
+        '$RECYCLE.BIN, ...). Rename one that holds pictures of yours.'
+    )
+
+
+@pytest.mark.parametrize('folder', SYSTEM_FOLDERS)
+def test_a_system_folder_is_not_pointed_at(tmp_path: Path, folder: str) -> None:
+    touch(tmp_path, [f'{folder}/{name}/{n}.jpg' for name in 'ab' for n in range(3)])
+    touch(tmp_path, [f'daisy/{folder}/0.jpg'])
+    with pytest.raises(InputError, match='It must hold one folder of pictures for each class'):
+        listed(tmp_path)
+
+
+# Folders that may not be read
+
+
+@pytest.fixture
+def open_dir() -> Iterator[Path]:
+    """A folder that others may enter, as they may not enter tmp_path."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
+CLASSES = '[c.folder for c in list_image_dir(config).classes]'
+
+
+def as_nobody(
+    image_dir: Path, wanted: str = CLASSES, **settings: object
+) -> tuple[list[str], list[str]]:
+    """(What was warned of, `wanted` or the error), in a process that is not root's."""
+    program = f"""
+import json, logging, os
+from poets_tfr import evaluation as evaluate
+from poets_tfr.records.settings import ConversionConfig
+from poets_tfr.label.settings import EvaluationConfig
+from poets_tfr.errors import InputError
+from poets_tfr.label import inputs
+from poets_tfr.records.image_dir import list_image_dir
+told = []
+handler = logging.Handler()
+handler.emit = lambda record: told.append(record.getMessage())
+logging.getLogger('poets_tfr').addHandler(handler)
+config = ConversionConfig(image_dir={str(image_dir)!r}, **{settings!r})
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    outcome = {wanted}
+except InputError as error:
+    outcome = [str(error)]
+print(json.dumps([told, outcome]))
+"""
+    ended = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    told, outcome = json.loads(ended.stdout)
+    return told, outcome
+
+
+def test_a_folder_that_may_not_be_read_and_is_not_taken_is_a_warning(open_dir: Path) -> None:
+    image_dir = touch(two_classes(open_dir / 'in'), ['daisy/raw/a.jpg', '.Trash-0/b.jpg'])
+    touch(image_dir, numbered('tulips', 30))
+    (image_dir / 'link').symlink_to(open_dir / 'secret/inside')
+    (open_dir / 'secret/inside').mkdir(parents=True)
+    for folder in image_dir / 'daisy/raw', image_dir / '.Trash-0', open_dir / 'secret':
+        folder.chmod(0)
+    (image_dir / 'tulips').chmod(0)
+    told, outcome = as_nobody(image_dir, classes=('daisy', 'roses'))
+    assert told == ['Cannot be read, and is not taken anyway: 2 (link, daisy/raw).']
+    assert outcome == ['daisy', 'roses']
+    (image_dir / 'tulips').chmod(0o755)
+    told, outcome = as_nobody(image_dir)
+    assert told == ['Cannot be read, and is not taken anyway: 3 (link, .Trash-0, daisy/raw).']
+    assert outcome == ['daisy', 'roses', 'tulips']
+
+
+@pytest.mark.parametrize('mode', [0, 0o744])  # the names can be read, and nothing else
+def test_all_classes_that_may_not_be_read_are_told_at_once(open_dir: Path, mode: int) -> None:
+    image_dir = touch(two_classes(open_dir / 'in'), numbered('ferns', 3) + numbered('tulips', 3))
+    touch(image_dir, numbered('daisy/deep', 3))
+    (image_dir / 'daisy/deep').chmod(mode)
+    for folder in 'ferns', 'tulips':
+        (image_dir / folder).chmod(mode)
+    for wanted, what in (
+        (CLASSES, 'image_dir'),
+        (
+            'evaluate.find(EvaluationConfig(image_dir=config.image_dir, recursive=True))',
+            'image_dir',
+        ),
+        ('inputs.find_pictures([config.image_dir])', str(image_dir)),
+    ):
+        _, (error,) = as_nobody(image_dir, wanted, recursive=True)
+        message, _, which = error.partition(': cannot be read, so that pictures would be missing: ')
+        assert message == what
+        closed = which.split('. ')[0].split(', ')
+        assert sorted(closed) == [
+            f'{name} (Permission denied)' for name in ('daisy/deep', 'ferns', 'tulips')
+        ]
+
+
+@pytest.mark.parametrize('mode', [0, 0o744])
+def test_an_image_dir_that_may_not_be_read(open_dir: Path, mode: int) -> None:
+    image_dir = two_classes(open_dir / 'in')
+    image_dir.chmod(mode)
+    _, (error,) = as_nobody(image_dir)
+    assert error == f'image_dir: {image_dir} cannot be read (Permission denied).'
 
 
 # Links

@@ -288,3 +288,15 @@ def test_labels_that_are_not_utf_8_are_kept_in_their_bytes(tmp_path: Path) -> No
     converted(image_dir, tmp_path / 'records')
     labels = (tmp_path / 'records/image-class-label.labels.txt').read_bytes()
     assert labels == b'green grass\nred roses\n\xff\n'
+
+
+def test_min_class_size_is_stored_where_it_is_not_the_default(
+    colours_dir: Path, tmp_path: Path
+) -> None:
+    assert 'min_class_size' not in converted(colours_dir, tmp_path).settings, 'as 0.1 wrote it'
+    manifest = load_manifest(str(tmp_path))
+    check_settings(str(tmp_path), manifest, {'min_class_size': 0})
+    with pytest.raises(InputError, match=r'min_class_size=3: the records .* were made with 0'):
+        check_settings(str(tmp_path), manifest, {'min_class_size': 3})
+    manifest = converted(colours_dir, tmp_path, min_class_size=3)
+    check_settings(str(tmp_path), manifest, {'min_class_size': 3})
