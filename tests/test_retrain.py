@@ -13,7 +13,7 @@ import colours
 import graphs
 import numpy as np
 import pytest
-from command_line import ROOT, Ended, Places, call, start
+from command_line import ROOT, Ended, Places, call, start, without_few_images
 from PIL import Image
 
 from poets_tfr.label.labeller import Labeller
@@ -423,7 +423,7 @@ def test_folders_of_any_name(model_dir: Path, tmp_path: Path) -> None:
         f'--model_dir={model_dir}', '--how_many_training_steps=100',
         '--print_misclassified_test_images', *places.flags(),
     )  # fmt: skip
-    assert (process.status, process.err) == (0, '')
+    assert (process.status, without_few_images(process.err)) == (0, '')
     assert places.labels.read_bytes() == 'green grass\n玫瑰\n'.encode() + b'\xff\xfe\n'
     labelled = start(
         ROOT / 'tools/label_image.py', pictures / '玫瑰/000.png', pictures / '\udcff\udcfe/001.jpg',

@@ -21,7 +21,7 @@ log = logging.getLogger('poets_tfr')
 
 _WEAKEST = 3  # classes
 _FEW_TEST_IMAGES = 30
-_WIDE = 0.2  # a range of 20 points says little
+_WIDE = 0.3  # a range of 30 points says little
 
 
 def log_summary(run: Run, config: RunConfig) -> None:

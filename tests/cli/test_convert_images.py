@@ -87,7 +87,7 @@ def test_flags_arrive(image_dir: Path, tmp_path: Path) -> None:
         (['--image_dir=/no/such', '--records_dir=r'], "directory '/no/such' not found"),
         (['--image_dir=x', '--records_dir=r', '--testing_percentage=100'], '--testing_percentage'),
         (['--image_dir=x', '--records_dir=r', '--num_shard=2'], 'num_shard'),
-        (['x'], "'x' is not a flag"),
+        (['--image_dir=y', '--records_dir=r', 'x'], "'x' is not a flag"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(flags: list[str], says: str) -> None:

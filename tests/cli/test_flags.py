@@ -7,7 +7,7 @@ from pathlib import Path
 
 import graphs
 import pytest
-from command_line import ROOT, Ended, Places, call, start
+from command_line import ROOT, Ended, Places, call, start, without_few_images
 
 from poets_tfr.cli import command, label_image, retrain
 
@@ -135,7 +135,7 @@ def test_the_tutorials_command_works_as_typed(job: Places) -> None:
     assert (job.root / 'L').read_text() == 'green grass\nred roses\nbluebells\n'
     assert (job.root / 'G').stat().st_size > 100_000
     assert ': Step 499: Train accuracy = ' in ended.out
-    assert ended.err == '', 'no chatter of TensorFlow, no warning of ours'
+    assert without_few_images(ended.err) == '', 'no chatter of TensorFlow, no warning of ours'
     (cache,) = (job.root / 'B').iterdir()
     assert cache.name.startswith('mobilenet_0.50_128-')
 
@@ -163,7 +163,7 @@ def run(job: Places, *arguments: object) -> Ended:
 )
 def test_spellings_that_work(job: Places, typed: list[str]) -> None:
     ended = run(job, *typed)
-    assert (ended.status, ended.err) == (0, '')
+    assert (ended.status, without_few_images(ended.err)) == (0, '')
 
 
 def test_minus_seed_is_read(job: Places) -> None:
@@ -182,7 +182,7 @@ def test_test_batch_size_after_a_space(job: Places) -> None:
 def test_a_stray_false_is_warned_of(job: Places) -> None:
     ended = run(job, '--print_misclassified_test_images', 'False')
     assert ended.status == 0
-    assert ended.err == (
+    assert without_few_images(ended.err) == (
         "WARNING: 'False' after a space is not read: to switch a flag off, write --noFLAG.\n"
     )
     assert '=== MISCLASSIFIED TEST IMAGES ===' in ended.out
@@ -198,14 +198,14 @@ def test_a_stray_false_is_warned_of(job: Places) -> None:
         (['--how_many_training_steps=1.5'], 'how_many_training_steps'),
         (['--split_by=magic'], 'split_by'),
         (['--learning_rate=nan'], '--learning_rate=nan must be a finite number above 0.'),
-        (['--eval_step_interval=0'], '--eval_step_interval=0 must be at least 1.'),
-        (['--train_batch_size=0'], '--train_batch_size=0 must be at least 1, or -1'),
+        (['--eval_step_interval=0'], '--eval_step_interval=0 must be 1 to '),
+        (['--train_batch_size=0'], '--train_batch_size=0 must be 1 to 1000000, or -1'),
         (['--optimizer=lbfgs', '--learning_rate=0.1'], 'each step itself: leave --learning_rate='),
         (['--optimizer=lbfgs', '--train_batch_size=9'], 'leave --train_batch_size=9 out'),
         (['--class_weights=auto'], '--class_weights=auto goes with --sampling=natural'),
         (['--testing_percentage=60', '--validation_percentage=60'], 'is 120: at most 99'),
         (['--architecture=flower'], "--architecture='flower' is not known: inception_v3"),
-        (['--architecture=resnet50'], "='resnet50' is not known (did you mean ResNet50"),
+        (['--architecture=resnet5'], "='resnet5' is not known (did you mean ResNet50"),
         (['--architecture=mobilenet_1.0_225'], 'did you mean mobilenet_1.0_224 or mobilenet_1.0_'),
         (['--random_crop=101'], '--random_crop=101 must be 0 to 100.'),
         (['--random_brightness=0.2'], 'random_brightness'),
@@ -255,7 +255,7 @@ def test_a_file_where_models_are_to_be_kept(job: Places) -> None:
     assert ended.err == (
         f'retrain.py: error: --model_dir: {__file__}: a file is in the way; name a folder.\n'
     )
-    assert not list(job.records.iterdir()), 'nothing long was begun'
+    assert not job.records.exists(), 'nothing long was begun'
 
 
 def test_no_image_dir() -> None:
@@ -356,8 +356,8 @@ def test_help_needs_no_tensorflow(tool: str) -> None:
         for name, (_, default) in {**ORIGINAL, **HUB, **OURS}.items():
             (line,) = (x for x in ended.out.splitlines() if x.startswith(f'  --{name}: '))
             assert default in (None, '', []) or line.endswith(f' (default: {default})')
-        subjects = [line for line in ended.out.splitlines() if line[:1] not in (' ', '')]
-        assert subjects[2:5] == [
+        subjects = [line for line in ended.out.splitlines() if re.match(r'[A-Z].*:$', line)]
+        assert subjects[:3] == [
             'Images and records:', 'The network that makes the features:', 'The run:'
         ]  # fmt: skip
         assert '  --image_dir: ' in ended.out.split('Images and records:\n')[1][:20]
