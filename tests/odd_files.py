@@ -319,7 +319,9 @@ def tagged(content: bytes, tag: int, value: int) -> bytes:
 
 def to_lab(pixels: np.ndarray) -> Image.Image:
     profiles = ImageCms.createProfile('sRGB'), ImageCms.createProfile('LAB')
-    return ImageCms.profileToProfile(Image.fromarray(pixels), *profiles, outputMode='LAB')
+    lab = ImageCms.profileToProfile(Image.fromarray(pixels), *profiles, outputMode='LAB')
+    assert lab
+    return lab
 
 
 def tiffs() -> list[OddFile]:

@@ -26,7 +26,7 @@ from poets_tfr.errors import InputError
 CONTENT = bytes(range(256)) * 4000  # larger than a block of the download
 SHA256 = f'sha256:{hashlib.sha256(CONTENT).hexdigest()}'
 
-Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+Answer = Callable[[http.server.BaseHTTPRequestHandler], object]
 
 
 class Server:

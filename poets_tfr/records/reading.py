@@ -17,6 +17,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
+from typing import TypeVar
 
 import numpy as np
 
@@ -36,6 +37,7 @@ from poets_tfr.records.manifest import (
 log = logging.getLogger('poets_tfr')
 
 DIGEST = np.dtype('S32')  # numpy pads and compares with zeros: equal stays equal
+_Opened = TypeVar('_Opened', bound='Records')
 _FRAME = slice(12, -4)  # of a record's frame: what stands between the checksums
 
 
@@ -50,7 +52,7 @@ class Records:
         self._splits: dict[str, SplitRecords] = {}
 
     @classmethod
-    def open(cls, records_dir: str) -> Records:
+    def open(cls: type[_Opened], records_dir: str) -> _Opened:
         """Looks at what is there, and reads no image.
 
         Raises:

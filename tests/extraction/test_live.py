@@ -239,7 +239,7 @@ def test_they_join_the_undistorted_ones(job: Job, in_memory: Any) -> None:
     ]
     np.testing.assert_array_equal(both.features[rows], wanted)
     np.testing.assert_array_equal(both.labels, [*undistorted.labels, *copies.labels])
-    assert both.paths == undistorted.paths + copies.paths
+    assert both.paths == [*undistorted.paths, *copies.paths]
 
 
 LIVE = Distortions(DistortionConfig(**STRENGTH, augment_copies=0), seed=5)

@@ -13,6 +13,7 @@ from poets_tfr.pictures import distort, preprocess
 from poets_tfr.pictures.distort import Distortion, Distortions
 from poets_tfr.pictures.preprocess import Preprocessing
 from poets_tfr.pictures.settings import DistortionConfig
+from poets_tfr.records.reading import seeds_of
 
 DRAWS = 20_000
 # The distance between a distribution and DRAWS draws from it is larger once in 100,000 trials.
@@ -175,7 +176,7 @@ def test_every_copy_of_every_picture_has_its_own_name() -> None:
     assert len(set(names.tolist())) == 1500
     fewer = distort.copy_digests(digests, 2)
     np.testing.assert_array_equal(names.reshape(300, 5)[:, :2].ravel(), fewer)
-    assert len(set(distort.picture_seeds(digests).tolist())) > 297
+    assert len(set(seeds_of(digests).tolist())) > 297
 
 
 def test_the_cache_key_changes_with_all_that_changes_pixels() -> None:

@@ -169,8 +169,8 @@ def test_a_run_without_a_test(tmp_path: Path, labels: list[str]) -> None:
 
 def test_wilson_is_the_textbooks() -> None:
     """Newcombe 1998, table I: 81 of 263 and 0 of 20."""
-    assert page.wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert page.wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert metrics.wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert metrics.wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
 
 
 def test_a_whole_run_reports_what_it_printed(trained: tuple[Places, Ended]) -> None:

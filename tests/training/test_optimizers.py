@@ -77,7 +77,9 @@ def after(config: HeadConfig, steps: int) -> np.ndarray:
     import tensorflow as tf
 
     optimizer, objective_ = optimizers.of(config), the_objective(config)
-    compiled = tf.function(lambda *state: optimizer.step(*state, objective_), autograph=False)
+    compiled = tf.function(
+        lambda step, head, slots: optimizer.step(step, head, slots, objective_), autograph=False
+    )
     head, slots = the_head(), optimizer.start(the_head())
     for step in range(steps):
         head, slots, _, converged = compiled(tf.constant(step), head, slots)
