@@ -1,6 +1,6 @@
 """Measures each stage beside a peer or a limit, in one run.
 
-    python tools/bench.py [read|decode|convert|pipeline|backbone|features|head|job|memory|gpu ...]
+    python -m benchmarks [read|decode|convert|pipeline|backbone|features|head|job|memory|gpu ...]
 
 BENCH_IMAGES=DIR and BENCH_MODELS=DIR in the environment name real pictures and models.
 """
@@ -13,28 +13,33 @@ import os
 import subprocess
 import sys
 import tempfile
-
-from absl import flags as absl_flags
+from typing import Any, ClassVar
 
 from benchmarks.data import Data
 from benchmarks.measuring import Row, peak_mb, table
 from benchmarks.rows import ROWS
 from poets_tfr import files
-from poets_tfr.cli import flags
+from poets_tfr.cli import command
 from poets_tfr.errors import InputError
+from poets_tfr.settings import Settings, build, setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig(Settings):
+    TITLE: ClassVar[str] = 'The benchmark'
+
+    json: str = setting('', 'Write the rows to this file too.', path='path')
+    work_dir: str = setting(
+        'build/bench', 'Where pictures, records and networks of it are kept.', path='path'
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
-    return flags.run(_define, _main, __doc__ or '', argv)
+    return command.run(_main, __doc__, [BenchmarkConfig], argv)
 
 
-def _define(values: absl_flags.FlagValues) -> None:
-    absl_flags.DEFINE_string('json', '', 'Write the rows to this file too.', flag_values=values)
-    work = 'Where pictures, records and networks of the benchmark are kept.'
-    absl_flags.DEFINE_string('work_dir', 'build/bench', work, flag_values=values)
-
-
-def _main(values: absl_flags.FlagValues, names: list[str]) -> None:
+def _main(given: dict[str, Any], names: list[str]) -> None:
+    values = build(BenchmarkConfig, given)
     if unknown := [name for name in names if name not in ROWS]:
         raise InputError(f'{unknown[0]!r} is no row of the benchmark: {", ".join(ROWS)}.')
     os.makedirs(values.work_dir, exist_ok=True)
