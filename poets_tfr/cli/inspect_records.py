@@ -32,7 +32,11 @@ class InspectConfig(Settings):
         'Write a contact sheet (PNG) of so many images of each class.',
         at_least(0, '0 (none) or more'),
     )
-    show_dir: str = setting('contact_sheets', 'Where the contact sheets go.', path='path')
+    show_dir: str = setting(
+        '',
+        'Where the contact sheets go; by default records_dir with _contact_sheets at its end.',
+        path='path',
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,9 +52,10 @@ def _main(given: dict[str, Any], positional: list[str]) -> int:
     manifest = load_manifest(config.records_dir)
     print(checking.describe(manifest), flush=True)
     if config.show:
-        writable.refuse([writable.folder_fault(config.show_dir, 'show_dir')])
+        show_dir = config.show_dir or f'{config.records_dir.rstrip("/")}_contact_sheets'
+        writable.refuse([writable.folder_fault(show_dir, 'show_dir')])
         records = Records(config.records_dir, manifest)
-        for path in contact_sheet.write_all(records, config.show, config.show_dir):
+        for path in contact_sheet.write_all(records, config.show, show_dir):
             print(f'Contact sheet: {path}', flush=True)
     if not config.verify:
         return 0

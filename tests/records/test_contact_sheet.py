@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -53,6 +54,15 @@ def test_a_sheet_for_each_class(records_dir: Path, tmp_path: Path, count: int, s
         assert first.argmax() == np.argmax(colour)
         assert np.abs(first - colour).max() < 80
     assert not list(records_dir.glob('*.png')), 'nothing is written among the records'
+
+
+def test_sheets_lie_beside_the_records(records_dir: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(records_dir, tmp_path / 'records'))
+    before = sorted(os.listdir())
+    ended = call('inspect_records', f'--records_dir={copy}/', '--show=1')
+    assert ended.status == 0, ended.err
+    assert len(list((tmp_path / 'records_contact_sheets').glob('*.png'))) == 4
+    assert sorted(os.listdir()) == before
 
 
 def test_a_damaged_shard_is_named(records_dir: Path, tmp_path: Path) -> None:
