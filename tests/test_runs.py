@@ -155,6 +155,18 @@ def test_the_last_lines_say_how_good_it_is_and_what_to_do_next(flags: list[str])
     assert 'test images are too few to say how good the classifier is' in ended.err
 
 
+def test_under_make_the_next_commands_are_makes(
+    flags: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tests/test_packaging.py holds make to them."""
+    monkeypatch.setenv('MAKELEVEL', '1')
+    ended = call('retrain', *flags)
+    assert [line.split('   ')[0] for line in ended.out.splitlines()[-3:-1]] == [
+        '  make label PICTURE=my.jpg RUN=runs/c',
+        '  make serve RUN=runs/c',
+    ]
+
+
 def test_what_was_left_out_is_said_at_the_end(flags: list[str], tmp_path: Path) -> None:
     pictures = shutil.copytree(flags[0].partition('=')[2], tmp_path / 'pictures')
     (pictures / 'bluebells/broken.jpg').write_bytes(b'no picture')
