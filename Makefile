@@ -1,7 +1,9 @@
 # GNU make. Every target that prepares its own environment: nothing to activate.
 
-PYTHON ?= python3
-# The extras to install; by default what this Python can have.
+# By default the first of these that fits.
+PYTHON ?=
+PYTHONS := $(or $(PYTHON),python3 python3.12 python3.11 python3.10 python3.13)
+# Extras to install, of those in setup.cfg; by default what this Python can have.
 EXTRAS ?=
 
 VENV := .venv
@@ -14,10 +16,11 @@ IO_TENSORFLOW := $(shell sed -n 's/^ *\(tensorflow~=[^;]*\);.*/\1/p' setup.cfg)
 home = $(subst @@,,$(subst @@~/,$(HOME)/,@@$(1)))
 override IMAGE_DIR := $(call home,$(IMAGE_DIR))
 override RECORDS_DIR := $(call home,$(RECORDS_DIR))
+override RUN := $(call home,$(RUN))
 override SUMMARIES_DIR := $(call home,$(SUMMARIES_DIR))
 override PICTURE := $(call home,$(PICTURE))
 # Exported, so that the shell reads them as variables and spaces or quotes in them do no harm.
-export IMAGE_DIR RECORDS_DIR STEPS ARCHITECTURE PICTURE SUMMARIES_DIR
+export IMAGE_DIR RECORDS_DIR RUN STEPS ARCHITECTURE PICTURE SUMMARIES_DIR
 
 # $(call flag,NAME,VARIABLE): --NAME=value where the variable is set, else nothing.
 flag = $(if $($(2)),--$(1)="$$$(2)")
@@ -25,15 +28,22 @@ CONVERT_FLAGS = $(call flag,image_dir,IMAGE_DIR) $(call flag,records_dir,RECORDS
 TRAIN_FLAGS = $(call flag,how_many_training_steps,STEPS) $(call flag,architecture,ARCHITECTURE) \
 	$(call flag,summaries_dir,SUMMARIES_DIR)
 
-RUN := $(VENV)/bin/python
+# Where finished runs are found, and where a new one goes: runs/<name of its images or records>. A
+# flagfile that names them (retrain.flags of a run, say) may name the place too.
+RUNS = $${RUN:-runs}
+NEW_RUN = $${RUN:-runs/$$(place="$${IMAGE_DIR:-$${RECORDS_DIR:-run}}"; \
+	basename "$$(cd -- "$$place" >/dev/null 2>&1 && pwd || echo "$$place")")}
+RUN_DIR_FLAG = $(if $(or $(IMAGE_DIR),$(RECORDS_DIR),$(RUN),$(if $(findstring flagfile,$(FLAGS)),,none)),--run_dir="$(NEW_RUN)")
+
+PY := $(VENV)/bin/python
 
 # What make accuracy compares.
 SETTINGS ?= default,configs/best_head.flags
 export SETTINGS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo convert train tensorboard screenshot label serve flowers bench accuracy test \
-	test-slow test-newest lint types check docker clean
+.PHONY: help setup demo convert train runs tensorboard screenshot label evaluate serve flowers bench \
+	accuracy test test-slow test-newest lint types check release docker clean
 # Targets share an environment and the machine's memory.
 .NOTPARALLEL:
 
@@ -41,30 +51,30 @@ help: ## this list
 	@echo 'make TARGET [VARIABLE=value ...]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
 	@echo
-	@echo 'Variables: IMAGE_DIR RECORDS_DIR STEPS ARCHITECTURE PICTURE SUMMARIES_DIR, and FLAGS for'
+	@echo 'Variables: IMAGE_DIR RECORDS_DIR RUN STEPS ARCHITECTURE PICTURE SUMMARIES_DIR, and FLAGS for'
 	@echo 'further flags:  make train IMAGE_DIR=~/pets STEPS=500 FLAGS="--learning_rate=0.02"'
+	@echo 'RUN=runs/pets chooses a run, where the last one is not meant.'
 	@echo 'PYTHON=python3.12 chooses the Python of the first set-up.'
 
-setup: $(VENV)/stamp ## make .venv and install everything into it (instant the next time)
+setup: $(VENV)/stamp ## make .venv and install what is needed into it (instant the next time)
 	$(if $(filter setup,$(MAKECMDGOALS)),@cat $(VENV)/stamp)
 
 demo: setup ## the whole job on drawn pictures, into build/demo
-	$(RUN) tools/draw_pictures.py --out_dir=build/demo/pictures \
+	$(PY) tools/draw_pictures.py --out_dir=build/demo/pictures \
 		--held_back_dir=build/demo/held_back --per_class=60 --held_back=2 --seed=0
-	$(RUN) tools/retrain.py --flagfile=configs/demo.flags $(TRAIN_FLAGS) $(FLAGS)
+	$(PY) tools/retrain.py --flagfile=configs/demo.flags $(TRAIN_FLAGS) $(FLAGS)
 	@echo
 	@echo 'Two pictures that it has never seen:'
-	@find build/demo/held_back -type f | sort | tr '\n' '\0' | xargs -0 $(RUN) tools/label_image.py \
-		--graph=build/demo/output_graph.pb --labels=build/demo/output_labels.txt
+	@find build/demo/held_back -type f | sort | tr '\n' '\0' | xargs -0 $(PY) tools/label_image.py \
+		--graph=build/demo/runs
 	@echo
 	@echo 'Written to build/demo:'
 	@du -sh build/demo/* | sed 's/^/  /'
 	@echo
 	@echo 'Next:'
-	@echo '  make tensorboard SUMMARIES_DIR='"$$(sed -n 's/^--summaries_dir=//p' configs/demo.flags)"
+	@echo '  make tensorboard RUN=build/demo/runs'
 	@echo '      watch its curves in the browser'
-	@echo '  make label PICTURE=my.jpg \'
-	@echo '      FLAGS="--graph=build/demo/output_graph.pb --labels=build/demo/output_labels.txt"'
+	@echo '  make label PICTURE=my.jpg RUN=build/demo/runs'
 	@echo '      label a picture of yours with what the demo has learned'
 	@echo '  make train IMAGE_DIR=~/my_pictures'
 	@echo '      train on your own folder, in which each class has a folder'
@@ -74,65 +84,78 @@ need = $(if $($(1))$(FLAGS),,@echo 'Say which: make $@ $(1)=$(2)' >&2; exit 1)
 
 convert: setup ## IMAGE_DIR -> TFRecords in RECORDS_DIR
 	$(call need,IMAGE_DIR,~/pets RECORDS_DIR=~/pets_records)
-	$(RUN) tools/convert_images.py $(CONVERT_FLAGS) $(FLAGS)
+	$(PY) tools/convert_images.py $(CONVERT_FLAGS) $(FLAGS)
 
-train: setup ## IMAGE_DIR (or RECORDS_DIR) -> a classifier, all stages
+train: setup ## IMAGE_DIR (or RECORDS_DIR) -> a classifier, all stages, in runs/<name>
 	$(if $(RECORDS_DIR),,$(call need,IMAGE_DIR,~/pets))
-	$(RUN) tools/retrain.py $(CONVERT_FLAGS) $(TRAIN_FLAGS) $(FLAGS)
+	$(PY) tools/retrain.py $(RUN_DIR_FLAG) $(CONVERT_FLAGS) $(TRAIN_FLAGS) $(FLAGS)
 
-tensorboard: setup ## watch the training: serves SUMMARIES_DIR (default /tmp/retrain_logs)
-	@test -d "$${SUMMARIES_DIR:-/tmp/retrain_logs}" || { \
-		echo "$${SUMMARIES_DIR:-/tmp/retrain_logs} is not there yet: run make train first" >&2; exit 1; }
-	@echo 'Accuracy and cross entropy, train and validation in one chart: #custom_scalars behind the address below'
-	TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m tensorboard.main --logdir "$${SUMMARIES_DIR:-/tmp/retrain_logs}" $(FLAGS)
+runs: setup ## a table of the runs, and what differs between them
+	@$(PY) tools/runs.py --run_dir="$(RUNS)" $(FLAGS)
+
+tensorboard: setup ## watch the training: shows runs/, or RUN, or SUMMARIES_DIR
+	@logs="$${SUMMARIES_DIR:-$(RUNS)}"; find "$$logs" -name '*.tfevents.*' 2>/dev/null | grep -q . || { \
+		echo "$$logs: nothing to show there yet. Run make train first" >&2; exit 1; }; \
+	TF_CPP_MIN_LOG_LEVEL=3 $(PY) -c "$$SHOW_TENSORBOARD" --logdir "$$logs" $(FLAGS)
 
 # Needs Debian's packages chromium and chromium-driver.
-screenshot: demo ## the README's pictures, from the demo: docs/images
-	$(RUN) tests/screenshot.py build/demo/retrain_logs docs/images
+screenshot: demo $(VENV)/stamp-tests ## the README's pictures, from the demo: docs/images
+	$(PY) tests/screenshot.py "build/demo/runs/$$(cat build/demo/runs/latest)" docs/images
 
-label: setup ## label PICTURE with the classifier of the last make train
+label: setup ## label PICTURE with the classifier of the last run, or of RUN
 	$(call need,PICTURE,my.jpg)
-	$(RUN) tools/label_image.py $(FLAGS) $(if $(PICTURE),"$$PICTURE")
+	$(PY) tools/label_image.py --graph="$(RUNS)" $(FLAGS) $(if $(PICTURE),"$$PICTURE")
 
-serve: setup ## label pictures on a page in the browser, with the classifier of the last make train
-	$(RUN) tools/serve.py $(FLAGS)
+evaluate: setup ## the last run, or RUN, on the labelled pictures of IMAGE_DIR (or RECORDS_DIR)
+	$(if $(RECORDS_DIR),,$(call need,IMAGE_DIR,~/other_pets))
+	$(PY) tools/evaluate.py --graph="$(RUNS)" $(CONVERT_FLAGS) $(FLAGS)
+
+serve: setup ## label pictures on a page in the browser, with the last run, or RUN
+	$(PY) tools/serve.py --graph="$(RUNS)" $(FLAGS)
 
 flowers: setup ## the tutorial: fetch flower_photos and the ImageNet weights, train
-	$(RUN) tools/fetch_flowers.py --out_dir=build/flowers
-	$(RUN) tools/retrain.py --flagfile=configs/flowers.flags $(TRAIN_FLAGS) $(FLAGS)
+	$(PY) tools/fetch_flowers.py --out_dir=build/flowers
+	$(PY) tools/retrain.py --flagfile=configs/flowers.flags $(call flag,run_dir,RUN) $(TRAIN_FLAGS) $(FLAGS)
 
 bench: setup ## measure every stage beside its peers (BENCH_IMAGES, BENCH_MODELS: real ones)
-	$(RUN) tools/bench.py --json=build/bench/rows.json $(FLAGS)
+	$(PY) -m benchmarks --json=build/bench/rows.json $(FLAGS)
 
 accuracy: setup ## default and best head over ten splits of IMAGE_DIR (SETTINGS: flagfiles)
 	$(call need,IMAGE_DIR,~/flower_photos)
-	$(RUN) tools/compare_settings.py $(call flag,image_dir,IMAGE_DIR) \
+	$(PY) tools/compare_settings.py $(call flag,image_dir,IMAGE_DIR) \
 		$(call flag,architecture,ARCHITECTURE) --settings="$$SETTINGS" $(FLAGS)
 
-test: setup ## the tests, under 10 minutes
-	$(RUN) -m pytest -m "not slow" $(FLAGS)
+test: $(VENV)/stamp-tests ## the tests, under 10 minutes
+	$(PY) -m pytest -m "not slow" $(FLAGS)
 
 # pytest answers 5 when it selects no test; no slow tests is not a failure.
-test-slow: setup ## the long tests: kills, memory, servers, workers
-	$(RUN) -m pytest -m slow $(FLAGS) || [ $$? -eq 5 ]
+test-slow: $(VENV)/stamp-tests ## the long tests: kills, memory, servers, workers
+	$(PY) -m pytest -m slow $(FLAGS) || [ $$? -eq 5 ]
 
 test-newest: $(VENV_NEWEST)/stamp ## the tests with the newest TensorFlow, without tensorflow-io
 	$(VENV_NEWEST)/bin/python -m pytest -m "not slow" $(FLAGS)
 
-lint: setup ## ruff: findings and format
-	$(RUN) -m ruff check .
-	$(RUN) -m ruff format --check .
+lint: $(VENV)/stamp-tests ## ruff: findings and format
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 
-# mypy does not know that tools/ is poets_tfr.tools: it gets the installed layout, as links.
-types: setup ## mypy
-	@rm -rf build/types
-	@mkdir -p build/types/poets_tfr
-	@ln -s ../../tests build/types/tests
-	@cd build/types/poets_tfr && ln -s ../../../tools ../../../poets_tfr/* .
-	cd build/types && MYPYPATH=tests ../../$(RUN) -m mypy --config-file=../../setup.cfg \
-		--cache-dir=../../.mypy_cache poets_tfr tests
+types: $(VENV)/stamp-tests ## mypy
+	$(PY) -m mypy poets_tfr tools benchmarks tests
 
 check: lint types test ## lint, types and tests
+
+# In another folder and as a user would: what runs there is what was installed.
+ALONE := env -u PYTHONPATH -u MAKELEVEL
+release: $(VENV)/stamp-tests ## build sdist and wheel into dist/; run a job from the wheel, alone in an environment
+	rm -rf build/release dist/poets_tfr-*
+	$(PY) -m build --outdir dist .
+	$(PY) tools/draw_pictures.py --out_dir=build/release/pictures --per_class=12 --width=64 --height=48
+	$(PY) -m venv build/release/venv
+	build/release/venv/bin/python -c "$$INSTALL" dist/poets_tfr-*.whl
+	cd build/release && $(ALONE) venv/bin/poets-retrain pictures --run_dir=runs \
+		--records_dir=records --bottleneck_dir=features --architecture=MobileNet --weights=random \
+		--image_size=32 --how_many_training_steps=100 --log_steps=few
+	cd build/release && $(ALONE) venv/bin/poets-label --graph=runs pictures/daisy
 
 docker: ## build the image poets_tfr (docs/docker.md)
 	@docker info >/dev/null 2>&1 || { \
@@ -142,49 +165,106 @@ docker: ## build the image poets_tfr (docs/docker.md)
 
 clean: ## remove build/ and caches; keeps the environments and whatever you trained elsewhere
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
-	find poets_tfr tools tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find poets_tfr tools benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environments. A stamp, written last, is newer than what it was made from.
 
-define require_python
-command -v $(PYTHON) >/dev/null || { \
-	echo '$(PYTHON) is not installed: install Python 3.10 or later, or name one: make setup PYTHON=/path/to/python3' >&2; \
-	exit 1; }; \
-$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	echo "Python 3.10 or later is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another one: make setup PYTHON=python3.12" >&2; \
-	exit 1; }; \
-$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-	echo '$(PYTHON) lacks the module venv. Debian and Ubuntu: sudo apt install python3-venv' >&2; \
-	exit 1; }
+# $(call fits,PYTHON): whether TensorFlow has releases for it, and venv is there.
+KNOWN := (3, 10) <= sys.version_info < (3, 14)
+fits = $(1) -c 'import ensurepip, sys, venv; sys.exit(not $(KNOWN))' >/dev/null 2>&1
+
+# Sets $python, or says in two lines what to install.
+define find_python
+for each in $(PYTHONS); do if $(call fits,$$each); then python=$$each; break; fi; done; \
+if [ -z "$$python" ]; then \
+	for each in $(PYTHONS); do \
+		if $$each -c 'import sys; sys.exit(not $(KNOWN))' 2>/dev/null; then \
+			echo "$$each lacks the module venv." >&2; \
+			echo "Debian and Ubuntu: sudo apt install $$(basename $$each)-venv" >&2; exit 1; \
+		fi; \
+	done; \
+	found=$$(for each in $(PYTHONS); do $$each -V 2>/dev/null; done | sort -u | paste -s -d, -); \
+	echo "Python 3.10 to 3.13 is needed: TensorFlow has no release for others. Found: $${found:-none}." >&2; \
+	echo 'Install one: uv python install 3.12, or apt install python3.12-venv, dnf install python3.12, brew install python@3.12. Or name one: make setup PYTHON=/path/to/python3.12' >&2; \
+	exit 1; \
+fi
 endef
 
-# An environment whose Python still runs is kept; one that was moved or lost its Python is made anew.
+# $(call make_venv,FOLDER): one whose Python runs and fits is kept; any other is made anew.
 define make_venv
-$(1)/bin/python -c 'import pip' 2>/dev/null || { $(require_python); \
-	$(PYTHON) -m venv --clear $(1); }
+{ $(call fits,$(1)/bin/python) && $(1)/bin/python -c 'import pip' 2>/dev/null; } || { \
+	python=; $(find_python); $$python -m venv --clear $(1) || exit 1; }
+endef
+
+# $(call install,EXTRAS): these, and the extra io where this Python can have it, in one go: a
+# second one might take back what the first has chosen.
+define install
+$(call make_venv,$(VENV)); \
+extras="$(EXTRAS)"; \
+[ -n "$$extras" ] || if $(PY) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then extras=io; fi; \
+case ",$$extras," in *,io,*) pair="$(IO_TENSORFLOW)";; *) pair=;; esac; \
+extras="$$extras$${extras:+,}$(1)"; extras="$${extras%,}"; \
+$(PY) -c "$$INSTALL" -e ".$${extras:+[$$extras]}" $${pair:+"$$pair"} || exit 1; \
+$(PY) -c "$$SAY_WHAT_IS_INSTALLED" > $(VENV)/stamp.part && mv $(VENV)/stamp.part $(VENV)/stamp
 endef
 
 $(VENV)/stamp: setup.cfg pyproject.toml
-	@$(call make_venv,$(VENV))
-	@echo 'Installing into $(VENV): the first time this downloads about 1 GB; it takes 3 GB of disk.'
-	$(RUN) -m pip install --upgrade pip
-	@extras="$(EXTRAS)"; \
-	[ -n "$$extras" ] || if $(RUN) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; \
-		then extras=io,test,lint; else extras=test,lint; fi; \
-	case ",$$extras," in *,io,*) pair="$(IO_TENSORFLOW)";; *) pair=;; esac; \
-	echo "pip install -e .[$$extras] $$pair"; \
-	$(RUN) -m pip install -e ".[$$extras]" $${pair:+"$$pair"}
-	@$(RUN) -c "$$SAY_WHAT_IS_INSTALLED" > $@.part
-	@mv $@.part $@
+	@$(call install,)
 	$(if $(filter setup,$(MAKECMDGOALS)),,@cat $@)
+
+# What tests, lint, types and release need.
+FOR_TESTS := test,lint,release
+$(VENV)/stamp-tests: setup.cfg pyproject.toml
+	@$(call install,$(FOR_TESTS))
+	@cp $(VENV)/stamp $@
+	@cat $@
 
 $(VENV_NEWEST)/stamp: setup.cfg pyproject.toml
 	@$(call make_venv,$(VENV_NEWEST))
-	$(VENV_NEWEST)/bin/python -m pip install --upgrade pip
-	$(VENV_NEWEST)/bin/python -m pip install -e '.[test]' 'tensorflow==$(NEWEST_TENSORFLOW).*'
+	@$(VENV_NEWEST)/bin/python -c "$$INSTALL" -e '.[test]' 'tensorflow==$(NEWEST_TENSORFLOW).*'
 	@$(VENV_NEWEST)/bin/python -c "$$SAY_WHAT_IS_INSTALLED" > $@.part
 	@mv $@.part $@
 	@cat $@
+
+# pip's talk goes into a log. A terminal shows the latest of it, in place.
+define INSTALL
+import os, subprocess, sys
+prefix, log = os.path.relpath(sys.prefix), os.path.join(sys.prefix, 'setup.log')
+print(f'Installing into {prefix}: the first time this downloads 1 GB or so, and takes 3 GB of disk.', flush=True)
+with open(log, 'w') as kept:
+    for what in ['--upgrade', 'pip'], sys.argv[1:]:
+        pip = [sys.executable, '-m', 'pip', 'install', '--no-input', *what]
+        kept.write(f'{" ".join(pip)}\n')
+        with subprocess.Popen(pip, stdout=-1, stderr=-2, text=True) as running:
+            for line in running.stdout:
+                kept.write(line)
+                kept.flush()
+                if sys.stdout.isatty():
+                    print(f'\r\033[K{line.strip()[:78]}', end='', flush=True)
+        if sys.stdout.isatty():
+            print('\r\033[K', end='', flush=True)
+        if running.returncode:
+            kept.flush()
+            sys.exit(f'{open(log).read()}\npip could not install it. What it said is above, and in {log}.')
+endef
+export INSTALL
+
+define SHOW_TENSORBOARD
+import sys, threading
+from tensorboard import program
+board = program.TensorBoard()
+board.configure(['tensorboard', *sys.argv[1:]])
+try:
+    address = board.launch()
+    print(f'Accuracy and cross entropy, train and validation in one chart: {address}#custom_scalars', flush=True)
+    print('(^C ends it)', flush=True)
+    threading.Event().wait()
+except program.TensorBoardServerException as error:
+    sys.exit(f'TensorBoard did not start: {error}')
+except KeyboardInterrupt:
+    pass
+endef
+export SHOW_TENSORBOARD
 
 define SAY_WHAT_IS_INSTALLED
 import importlib.metadata, platform, sys

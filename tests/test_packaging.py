@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,7 +64,8 @@ def python_files(*folders: str) -> list[Path]:
 
 def third_party_imports(paths: list[Path]) -> dict[str, Path]:
     """{distribution: one of the files that import it}, imports inside functions included."""
-    own = {'poets_tfr', *(path.stem for path in (ROOT / 'tests').rglob('*.py'))}
+    own = {'poets_tfr', 'tools', 'benchmarks'}
+    own |= {path.stem for path in (ROOT / 'tests').rglob('*.py')}
     own |= {path.name for path in (ROOT / 'tests').iterdir() if path.is_dir()}
     installed = importlib.metadata.packages_distributions()
     found = {}
@@ -94,8 +96,8 @@ def imported_modules(tree: ast.AST) -> Iterator[str]:
 
 def own_files() -> Iterator[Path]:
     """Every file of the checkout that is not made by a tool."""
-    made = {'build', 'dist', '__pycache__'}
-    hidden_but_own = {'.ci', '.gitignore', '.dockerignore'}
+    made = {'build', 'dist', 'runs', '__pycache__'}
+    hidden_but_own = {'.ci', '.github', '.gitignore', '.dockerignore'}
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [
             name
@@ -125,31 +127,37 @@ def test_importing_tests_needs_only_the_base_and_the_extra_test() -> None:
 
 def test_the_code_imports_only_the_base_and_its_own_extras() -> None:
     declared = set(requirements()).union(*map(requirements, EXTRAS_OF_THE_CODE))
+    folders = 'poets_tfr', 'tools', 'benchmarks'
     undeclared = {
         name: str(path.relative_to(ROOT))
-        for name, path in third_party_imports(python_files('poets_tfr', 'tools')).items()
+        for name, path in third_party_imports(python_files(*folders)).items()
         if name not in declared
     }
     assert not undeclared
 
 
 def test_the_extras_hold_what_the_set_up_promises() -> None:
-    assert requirements('io') == {'tensorflow': '~=2.16.2', 'tensorflow-io': '==0.37.1'}
+    assert requirements('io') == {
+        'tensorflow': '~=2.16.2',
+        'tensorflow-io': '==0.37.1',
+        'setuptools': '<81',
+    }
     assert all('python_version<"3.13"' in line for line in io_lines()), 'no wheels for 3.13'
     # The same range as the base, with CUDA.
     assert requirements('gpu') == {'tensorflow[and-cuda]': requirements()['tensorflow']}
     assert {'pytest', 'pytest-timeout', 'tensorflow-datasets'} <= requirements('test').keys()
     assert {'ruff', 'mypy'} <= requirements('lint').keys()
+    assert 'build' in requirements('release')
 
 
 def io_lines() -> list[str]:
     return lines_of(SETUP['options.extras_require']['io'])
 
 
-def test_tensorboard_finds_pkg_resources() -> None:
-    assert requirements()['setuptools'] == '<81'
-    pyproject = (ROOT / 'pyproject.toml').read_text()
-    assert 'requires = ["setuptools>=70.1,<81"]' in pyproject
+def test_only_where_tensorboard_needs_an_old_setuptools_is_it_asked_for() -> None:
+    """TensorBoard 2.16, which TensorFlow 2.16 demands, needs pkg_resources; 2.21 does not."""
+    assert 'setuptools' not in requirements()
+    assert 'setuptools<81; python_version<"3.13"' in io_lines()
 
 
 # Dockerfile
@@ -169,19 +177,20 @@ def test_dockerfile_pins_are_those_of_setup_cfg() -> None:
     assert pins == {
         'tensorflow[and-cuda]': io['tensorflow'],
         'tensorflow-io': io['tensorflow-io'],
-        'setuptools': requirements()['setuptools'],
+        'setuptools': io['setuptools'],
     }
 
 
 def test_dockerfile_installs_as_make_setup_does() -> None:
     assert 'pip install -e ".[io,gpu]"' in dockerfile()
-    assert 'pip install -e ".[$$extras]"' in (ROOT / 'Makefile').read_text()
+    makefile = (ROOT / 'Makefile').read_text()
+    assert 'extras=io;' in makefile
+    assert '-e ".$${extras:+[$$extras]}"' in makefile
 
 
 def test_dockerfile_has_a_python_that_tensorflow_io_supports() -> None:
     version = re.search(r'^FROM python:3\.(\d+)-slim$', dockerfile(), re.MULTILINE)
     assert version
-    assert SETUP['options']['python_requires'] == '>=3.10'
     assert 10 <= int(version[1]) < 13
 
 
@@ -212,33 +221,28 @@ def console_scripts() -> dict[str, str]:
     return dict(re.split(r'\s*=\s*', pair) for pair in pairs)
 
 
-def test_every_wing_is_packaged() -> None:
-    folders = set()
-    for top, package in (('poets_tfr', 'poets_tfr'), ('tools', 'poets_tfr.cli')):
-        for init in (ROOT / top).rglob('__init__.py'):
-            folders.add('.'.join((package, *init.parent.relative_to(ROOT / top).parts)))
-    assert set(lines_of(SETUP['options']['packages'])) == folders
-
-
 @pytest.mark.parametrize('command', console_scripts())
 def test_console_script_points_at_a_main(command: str) -> None:
     module, _, function = console_scripts()[command].partition(':')
-    source = ROOT / 'tools' / f'{module.removeprefix("poets_tfr.cli.")}.py'
+    source = ROOT / f'{module.replace(".", "/")}.py'
     assert function == 'main'
     tree = ast.parse(source.read_bytes())
     mains = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == 'main']
     assert len(mains) == 1
     assert not mains[0].args.args or len(mains[0].args.defaults) == len(mains[0].args.args)
-    assert re.search(r"if __name__ == '__main__':\n    sys\.exit\(main\(\)\)", source.read_text())
+    in_checkouts = (ROOT / 'tools' / source.name).read_text()
+    assert f'from {module} import main\n' in in_checkouts
+    for text in source.read_text(), in_checkouts:
+        assert re.search(r"if __name__ == '__main__':\n    sys\.exit\(main\(\)\)", text)
     assert shutil.which(command, path=os.path.dirname(sys.executable)), 'run make setup again'
 
 
-def test_wheel_holds_the_tools(tmp_path: Path) -> None:
+def test_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     source = tmp_path / 'source'
     source.mkdir()
     for name in ('setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE'):
         shutil.copy(ROOT / name, source)
-    for name in ('poets_tfr', 'tools'):
+    for name in ('poets_tfr', 'tools', 'benchmarks', 'tests'):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__'))
     subprocess.run(
         [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation']
@@ -249,15 +253,40 @@ def test_wheel_holds_the_tools(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob('*.whl')
     assert wheel.name.startswith(f'poets_tfr-{poets_tfr.__version__}-')
     with zipfile.ZipFile(wheel) as archive:
-        packed = {name for name in archive.namelist() if name.endswith('.py')}
+        packed = {name for name in archive.namelist() if '.dist-info/' not in name}
         (metadata,) = (name for name in archive.namelist() if name.endswith('/METADATA'))
         assert 'Apache-2.0' in archive.read(metadata).decode()
-    expected = {str(path.relative_to(ROOT)) for path in python_files('poets_tfr')}
-    expected |= {f'poets_tfr/{path.relative_to(ROOT)}' for path in python_files('tools')}
-    assert packed == expected
+    package = [path for path in (ROOT / 'poets_tfr').rglob('*') if path.is_file()]
+    assert packed == {str(path.relative_to(ROOT)) for path in package if path.suffix != '.pyc'}
 
 
 # Makefile
+
+
+def make(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    program = shutil.which('make')
+    if program is None:
+        pytest.skip('make is not installed')
+    # Under make this process inherits its flags (-n, -j), which are not meant for this one.
+    of_make = {
+        'MAKEFLAGS',
+        'MFLAGS',
+        'MAKELEVEL',
+        'PYTHON',
+        'EXTRAS',
+        'FLAGS',
+        'RUN',
+        'SUMMARIES_DIR',
+    }
+    clean = {k: v for k, v in os.environ.items() if k not in of_make}
+    return subprocess.run(
+        [program, '--no-print-directory', *arguments],
+        cwd=cwd,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def test_make_help_lists_every_target() -> None:
@@ -266,19 +295,7 @@ def test_make_help_lists_every_target() -> None:
     phony = re.search(r'^\.PHONY:((?:.*\\\n)*.*)$', makefile, re.MULTILINE)
     assert phony
     assert sorted(name for name, _ in documented) == sorted(phony[1].replace('\\', '').split())
-    if shutil.which('make') is None:
-        pytest.skip('make is not installed')
-    # Under make this process inherits its flags (-n, -j), which are not meant for this one.
-    clean = {k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL')}
-    shown = subprocess.run(
-        ['make', '--no-print-directory', 'help'],
-        cwd=ROOT,
-        env=clean,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    ).stdout
+    shown = make('help').stdout
     for name, says in documented:
         assert re.search(rf'^  {name} +{re.escape(says)}$', shown, re.MULTILINE), name
 
@@ -289,6 +306,137 @@ def test_makefile_names_files_that_exist() -> None:
         assert (ROOT / name).is_file(), name
 
 
+def checkout(folder: Path, with_python: bool = False) -> Path:
+    """The Makefile; `with_python` with an environment whose Python says how it was called."""
+    for name in 'Makefile', 'setup.cfg', 'pyproject.toml':
+        shutil.copy(ROOT / name, folder)
+    if with_python:
+        python = folder / '.venv/bin/python'
+        python.parent.mkdir(parents=True)
+        python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        python.chmod(0o755)
+        (folder / '.venv/stamp').touch()
+    return folder
+
+
+def programs(folder: Path, **scripts: str) -> str:
+    """A PATH that has what the Makefile itself calls, and these scripts."""
+    folder.mkdir()
+    for name in 'sh', 'sed', 'awk', 'sort', 'paste', 'basename', 'cat', 'mv', 'mkdir':
+        (folder / name).symlink_to(str(shutil.which(name)))
+    for name, body in scripts.items():
+        script = folder / name.replace('_', '.')
+        script.write_text(f'#!/bin/sh\n{body}\n')
+        script.chmod(0o755)
+    return str(folder)
+
+
+# A name that pyenv knows in another version, and a Python that is too new.
+NO_SUCH_VERSION = 'echo command not found >&2; exit 127'
+IS_3_14 = 'case "$1" in -V) echo Python 3.14.0;; *) exit 1;; esac'
+
+
+def test_setup_says_what_to_install_where_no_python_fits(tmp_path: Path) -> None:
+    path = programs(tmp_path / 'bin', python3=IS_3_14, python3_12=NO_SUCH_VERSION)
+    ended = make('setup', cwd=checkout(tmp_path), PATH=path)
+    assert ended.returncode == 2
+    first, second, make_says = ended.stderr.splitlines()
+    assert first.startswith('Python 3.10 to 3.13 is needed')
+    assert first.endswith('Found: Python 3.14.0.')
+    assert 'uv python install 3.12' in second
+    assert make_says.startswith('make')
+    # The same bounds as pip has.
+    assert SETUP['options']['python_requires'] == '>=3.10,<3.14'
+
+
+def test_setup_takes_the_first_python_that_fits(tmp_path: Path) -> None:
+    says = 'case "$1" in -m) echo "$0 $*";; esac; test "$1" = -c'
+    path = programs(
+        tmp_path / 'bin',
+        python3=IS_3_14,
+        python3_12=NO_SUCH_VERSION,
+        python3_10=says,
+        python3_13=says,
+    )
+    ended = make('setup', cwd=checkout(tmp_path), PATH=path)
+    assert ended.returncode == 2, 'a script makes no environment'
+    assert ended.stdout == f'{path}/python3.10 -m venv --clear .venv\n'
+
+
+def test_an_environment_whose_python_does_not_fit_is_made_anew(tmp_path: Path) -> None:
+    """Of a set-up that an earlier version began with Python 3.14, say."""
+    (tmp_path / '.venv/bin').mkdir(parents=True)
+    has_pip = '#!/bin/sh\ntest "$2" = "import pip"\n'
+    (tmp_path / '.venv/bin/python').write_text(has_pip)
+    (tmp_path / '.venv/bin/python').chmod(0o755)
+    path = programs(tmp_path / 'bin', python3='test "$1" = -c || echo "$*"; test "$1" = -c')
+    ended = make('setup', cwd=checkout(tmp_path), PATH=path)
+    assert ended.stdout == '-m venv --clear .venv\n'
+
+
+@pytest.mark.parametrize(('target', 'extras'), [('setup', 'io'), ('lint', 'io,test,lint,release')])
+def test_what_a_target_needs_is_asked_of_pip_at_once_and_a_failure_shown(
+    target: str, extras: str, tmp_path: Path
+) -> None:
+    venv.create(tmp_path / '.venv', with_pip=False)
+    (packages,) = tmp_path.glob('.venv/lib/python*/site-packages')
+    (packages / 'pip').mkdir()
+    (packages / 'pip/__init__.py').touch()
+    (packages / 'pip/__main__.py').write_text(
+        "import sys\nprint('Collecting', *sys.argv[1:])\nsys.exit('tensorflow' in str(sys.argv))\n"
+    )
+    ended = make(target, cwd=checkout(tmp_path), EXTRAS='io')
+    assert ended.returncode == 2
+    assert ended.stdout.startswith('Installing into .venv: ')
+    assert ended.stdout.count('\n') == 1
+    asked = f'Collecting install --no-input -e .[{extras}] tensorflow~=2.16.2\n'
+    assert asked in ended.stderr
+    assert asked in (tmp_path / '.venv/setup.log').read_text()
+    assert not (tmp_path / '.venv/stamp').exists()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'says'),
+    [
+        (['train', 'IMAGE_DIR=/x/my pets/'], '--run_dir=runs/my pets'),
+        (['train', 'RECORDS_DIR=s3://bucket/pets'], '--run_dir=runs/pets'),
+        (['train', 'IMAGE_DIR=.'], '--run_dir=runs/checkout'),
+        (['train', 'IMAGE_DIR=/x/pets', 'RUN=runs/others'], '--run_dir=runs/others'),
+        (['train', 'FLAGS=--image_dir=/x/pets'], '--run_dir=runs/run'),
+        (['label', 'PICTURE=my tom.jpg'], '--graph=runs'),
+        (['label', 'PICTURE=tom.jpg', 'RUN=runs/my pets'], '--graph=runs/my pets'),
+        (['serve', 'RUN=~/runs'], f'--graph={os.path.expanduser("~")}/runs'),
+        (['evaluate', 'IMAGE_DIR=/x/others'], '--graph=runs'),
+        (['runs'], '--run_dir=runs'),
+    ],
+)
+def test_make_trains_into_runs_and_finds_the_last(
+    arguments: list[str], says: str, tmp_path: Path
+) -> None:
+    (tmp_path / 'checkout').mkdir()
+    ended = make(*arguments, cwd=checkout(tmp_path / 'checkout', with_python=True))
+    assert ended.returncode == 0, ended.stderr
+    assert says in ended.stdout.splitlines()
+
+
+def test_a_flagfile_may_name_the_run(tmp_path: Path) -> None:
+    folder = checkout(tmp_path, with_python=True)
+    ended = make('train', 'FLAGS=--flagfile=runs/pets/1/retrain.flags', cwd=folder)
+    assert '--flagfile=runs/pets/1/retrain.flags' in ended.stdout
+    assert '--run_dir' not in ended.stdout
+
+
+def test_tensorboard_says_so_where_nothing_is_there(tmp_path: Path) -> None:
+    (tmp_path / 'runs/pets').mkdir(parents=True)  # of a run that failed
+    ended = make('tensorboard', cwd=checkout(tmp_path, with_python=True))
+    assert ended.returncode == 2
+    assert ended.stderr.startswith('runs: nothing to show there yet. Run make train first\n')
+    (tmp_path / 'runs/pets/1').mkdir()
+    (tmp_path / 'runs/pets/1/events.out.tfevents.1.host').touch()
+    ended = make('tensorboard', cwd=tmp_path)
+    assert ended.stdout.splitlines()[-2:] == ['--logdir', 'runs']
+
+
 # The rest
 
 
@@ -297,8 +445,17 @@ def test_license_is_the_plain_apache_text() -> None:
     assert SETUP['metadata']['license'] == 'Apache-2.0'
 
 
-def test_changelog_has_an_unreleased_section() -> None:
-    assert '\n## Unreleased\n' in (ROOT / 'CHANGELOG.md').read_text()
+def test_changelog_has_an_unreleased_section_and_this_version() -> None:
+    changelog = (ROOT / 'CHANGELOG.md').read_text()
+    assert '\n## Unreleased\n' in changelog
+    dated = rf'^## {re.escape(poets_tfr.__version__)} \(\d{{4}}-\d\d-\d\d\)$'
+    assert re.search(dated, changelog, re.MULTILINE)
+
+
+def test_hosted_ci_runs_what_a_person_runs() -> None:
+    """Beside the checkout and a Python it does one thing."""
+    workflow = (ROOT / '.github/workflows/ci.yml').read_text()
+    assert re.findall(r'^ +- run: (.+)$', workflow, re.MULTILINE) == ['.ci/run']
 
 
 def test_no_file_names_a_path_of_one_machine() -> None:
