@@ -33,7 +33,7 @@ export SETTINGS
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo convert train tensorboard screenshot label serve flowers bench accuracy test \
-	test-slow test-newest lint types check docker clean
+	test-slow test-newest docs lint types check docker clean
 # Targets share an environment and the machine's memory.
 .NOTPARALLEL:
 
@@ -118,6 +118,9 @@ test-slow: setup ## the long tests: kills, memory, servers, workers
 
 test-newest: $(VENV_NEWEST)/stamp ## the tests with the newest TensorFlow, without tensorflow-io
 	$(VENV_NEWEST)/bin/python -m pytest -m "not slow" $(FLAGS)
+
+docs: setup ## write docs/api.md and docs/flags.md anew, from the docstrings and settings
+	$(RUN) tools/make_reference.py
 
 lint: setup ## ruff: findings and format
 	$(RUN) -m ruff check .

@@ -77,7 +77,7 @@ class Records(reading.Records):
 
 
 def train(
-    images: reading.Records | Source = '', /, *, run_dir: Source | None = None, **settings: Any
+    images: Records | Source = '', /, *, run_dir: Source | None = None, **settings: Any
 ) -> Run | None:
     """Makes a classifier of images whose classes are known.
 
@@ -136,14 +136,14 @@ def convert(image_dir: Source, **settings: Any) -> Records:
     return Records.open(config.records_dir)
 
 
-def features(records: reading.Records | Source, /, **settings: Any) -> dict[str, SplitFeatures]:
+def features(records: Records | Source, /, **settings: Any) -> dict[str, SplitFeatures]:
     """What a network makes of every image: the input of the head, or of scikit-learn.
 
     Args:
       records: of `convert`, or their folder.
-      **settings: architecture, weights, bottleneck_dir, ... by their flags' names. Features are kept
-        in bottleneck_dir, by default in your cache, where `train` keeps them too: a network looks
-        at each image only once.
+      **settings: architecture, weights, bottleneck_dir, ... by their flags' names. Features are
+        kept in bottleneck_dir, by default in your cache, where `train` keeps them too: a network
+        looks at each image only once.
 
     Returns:
       Split -> features (float32 [n, width]), labels (int32 [n]) and paths, in the records' order.
@@ -172,8 +172,8 @@ def load(model: Run | Source = '', /, **settings: Any) -> Classifier:
 
     Args:
       model: a run, or its folder ('runs/pets/3'; 'runs/pets' and 'runs' give the latest that is
-        there); or any of its exports: a graph, a SavedModel folder, a TFLite or a Keras file. '': the
-        graph at the place of the original retrain.py, /tmp/output_graph.pb.
+        there); or any of its exports: a graph, a SavedModel folder, a TFLite or a Keras file. '':
+        the graph at the place of the original retrain.py, /tmp/output_graph.pb.
       **settings: labels (a file with one label a line, where the model does not carry them), and
         input_layer, output_layer, input_height, ... for graphs of other programs.
 
@@ -197,7 +197,7 @@ def load(model: Run | Source = '', /, **settings: Any) -> Classifier:
 
 def evaluate(
     model: Classifier | Run | Source | Mapping[str, Any],
-    images: reading.Records | Source = '',
+    images: Records | Source = '',
     /,
     **settings: Any,
 ) -> Evaluated:
@@ -241,19 +241,21 @@ def model_file(model: Run | Source) -> str:
     if isinstance(model, Run):
         return _graph_of(model)
     path = _path(model)
-    if os.path.isdir(path) or os.path.basename(path) == folders.LATEST:
-        if folders.find(path):
-            return _graph_of(Run.open(folders.latest(path)))
+    is_place = os.path.isdir(path) or os.path.basename(path) == folders.LATEST
+    if is_place and folders.find(path):
+        return _graph_of(Run.open(folders.latest(path)))
     return path
 
 
 def _graph_of(run: Run) -> str:
     if 'output_graph' not in run.exports:
-        raise InputError(f'{run.folder}: that is the report of an evaluation; name a run or a graph.')
+        raise InputError(
+            f'{run.folder}: that is the report of an evaluation; name a run or a graph.'
+        )
     return run.exports['output_graph']
 
 
-def _given(images: reading.Records | Source, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _given(images: Records | Source, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Paths as they are meant: a leading ~ is the home folder."""
     given = dict(settings)
     if isinstance(images, reading.Records):

@@ -54,8 +54,9 @@ class _Scored(NamedTuple):
 class Evaluated:
     """How good a model is on images whose classes are known.
 
-    predictions: of all whole images. figures: what they are worth. bad: how many files were no
-      whole images.
+    predictions: of all whole images.
+    figures: what they are worth.
+    bad: how many files were no whole images.
     """
 
     predictions: Predictions

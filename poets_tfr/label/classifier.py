@@ -68,8 +68,8 @@ class Classifier:
 
         Args:
           images: a path, the bytes of an image file, a PIL image, a uint8 array [height, width, 3]
-            (or [height, width]: grey; or [height, width, 4]: with transparency); a list of these; or
-            a folder, with all images in it and below it.
+            (or [height, width]: grey; or [height, width, 4]: with transparency); a list of these;
+            or a folder, with all images in it and below it.
 
         Raises:
           InputError: a single image could not be decoded; a folder holds no images; something is no

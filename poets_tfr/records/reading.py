@@ -14,9 +14,11 @@ import array
 import contextlib
 import functools
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
+from typing import TypeVar
 
 import numpy as np
 
@@ -38,6 +40,8 @@ log = logging.getLogger('poets_tfr')
 DIGEST = np.dtype('S32')  # numpy pads and compares with zeros: equal stays equal
 _FRAME = slice(12, -4)  # of a record's frame: what stands between the checksums
 
+_Records = TypeVar('_Records', bound='Records')
+
 
 class Records:
     """The records of one data set.
@@ -50,12 +54,13 @@ class Records:
         self._splits: dict[str, SplitRecords] = {}
 
     @classmethod
-    def open(cls, records_dir: str) -> Records:
+    def open(cls: type[_Records], records_dir: str | os.PathLike[str]) -> _Records:
         """Looks at what is there, and reads no image.
 
         Raises:
           InputError: no conversion finished there, or a shard is missing or not as long as it was.
         """
+        records_dir = os.path.expanduser(records_dir)
         manifest = load_manifest(records_dir)
         check_shards(records_dir, manifest)
         return cls(records_dir, manifest)

@@ -66,8 +66,9 @@ class Run:
     finished: str
 
     @classmethod
-    def open(cls, folder: str) -> Run:
+    def open(cls, folder: str | os.PathLike[str]) -> Run:
         """The run whose report.json is in `folder`. Raises InputError: there is none."""
+        folder = os.path.expanduser(folder)
         path = files.join(folder, report.JSON)
         if not files.exists(path):
             raise InputError(f'{folder}: no finished run there: it has no {report.JSON}.')
