@@ -107,7 +107,7 @@ def train(
     return orchestrator.train(RunConfig.of(**given))
 
 
-def convert(image_dir: Source, **settings: Any) -> Records:
+def convert(image_dir: Source = '', /, **settings: Any) -> Records:
     """Converts a folder of images into sharded TFRecords; only what is missing is made.
 
     Args:

@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import colours
 import graphs
@@ -22,7 +23,7 @@ import poets_tfr
 from poets_tfr.run import summary
 from poets_tfr.run.settings import RunConfig
 
-QUICK = {
+QUICK: dict[str, Any] = {
     'architecture': graphs.MOBILENET,
     'how_many_training_steps': 200,
     'testing_percentage': 25,

@@ -59,7 +59,25 @@ def test_the_scripts_run(
     assert re.search(r'^Test accuracy: (100|[89]\d)\.\d% of \d+ images$', said, re.M)
     said = run('evaluate', colours.write(home / 'other', per_class=2, seed=5))
     assert re.search(r'^(100|\d\d)\.\d% of 6 images are classified correctly$', said, re.M)
+    made = run_readme(home, colours_dir, monkeypatch)
+    assert made['run'].folder == 'runs/pets/1'
+    assert set(made['features']) == set(made['records'].splits)
+    assert '\nbluebells\n' in capsys.readouterr().out
     assert tried == {path.stem for path in EXAMPLES.glob('*.py')}
+
+
+def run_readme(home: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The lines below 'From Python'; gives what they have made."""
+    section = (ROOT / 'README.md').read_text().split('\n## From Python\n')[1].split('\n## ')[0]
+    lines = [line[4:] for line in section.splitlines() if line.startswith('    ')]
+    assert len(lines) == 8
+    (home / 'pets').symlink_to(images)
+    (home / 'other_pets').symlink_to(images)
+    (home / 'tom.jpg').symlink_to(home / 'tom.png')
+    monkeypatch.setenv('HOME', str(home))
+    made: dict[str, Any] = {}
+    exec('\n'.join(lines).replace('mobilenet_0.25_128', graphs.MOBILENET), made)
+    return made
 
 
 def notebook() -> Any:
