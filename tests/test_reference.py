@@ -38,8 +38,9 @@ def test_the_reference_has_all() -> None:
 
 def rows_of_readme() -> list[tuple[str, str]]:
     """The first two cells of each row that names a flag."""
-    rows = [line.split(' | ') for line in (ROOT / 'README.md').read_text().splitlines()]
-    return [(row[0], row[1]) for row in rows if row[0].startswith('| `--')]
+    lines = (ROOT / 'README.md').read_text().splitlines()
+    rows = [re.split(r' *(?<!\\)\| *', line)[1:-1] for line in lines if line.startswith('| `--')]
+    return [(row[0], row[1]) for row in rows]
 
 
 def said_of(default: Any) -> set[str]:
@@ -59,7 +60,7 @@ def test_the_flags_that_the_readme_names_exist_and_have_these_defaults() -> None
         assert set(flags) <= set(DEFAULTS), named
         if shown == "the original's":
             continue
-        words = [word.strip(' `|') for word in shown.split(', ')]
+        words = [word.strip('`') for word in shown.split(', ')]
         words = words * len(flags) if len(words) == 1 else words
         for flag, word in zip(flags, words, strict=True):
             assert word in said_of(DEFAULTS[flag]), flag
