@@ -162,7 +162,7 @@ def features(records: Records | Source, /, **settings: Any) -> dict[str, SplitFe
     if not isinstance(records, reading.Records):
         records = Records.open(_path(records))
     backbone, extraction = build(BackboneConfig, given), build(ExtractionConfig, given)
-    files.check_writable_dir(extraction.bottleneck_dir, 'bottleneck_dir')
+    writable.refuse([writable.folder_fault(extraction.bottleneck_dir, 'bottleneck_dir')])
     frozen.check_available(backbone)
     return Extraction(records, frozen.load(backbone), extraction, backbone.xla).features()
 

@@ -384,6 +384,7 @@ def test_records_are_columns(records: poets_tfr.Records, colours_dir: Path) -> N
         assert records.labels[train.labels[row]] == folder.replace('_', ' ').lower()
         assert train.read(row) == (colours_dir / train.paths[row]).read_bytes()
     assert repr(records).startswith('<Records of colours: 3 classes, ')
+    assert repr(train) == f'<SplitRecords: {len(train)} images in 2 shards>'
     with pytest.raises(KeyError):
         records['val']
     again = poets_tfr.convert(str(colours_dir), records_dir='records', num_shards=2)
@@ -427,6 +428,8 @@ def test_features_are_kept_where_train_keeps_them(
         same.records_dir, architecture=graphs.MOBILENET, bottleneck_dir='elsewhere'
     )
     np.testing.assert_array_equal(computed['train'].features, train.features)
+    with pytest.raises(poets_tfr.InputError, match='^bottleneck_dir'):
+        poets_tfr.features(same, architecture=graphs.MOBILENET, bottleneck_dir=run.report)
     on_disk = poets_tfr.features(
         same, architecture=graphs.MOBILENET, features_in_memory='off', feature_batch_size=7
     )

@@ -6,6 +6,7 @@ python tools/make_reference.py
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 import textwrap
@@ -95,15 +96,16 @@ def _class(name: str, kind: type) -> Iterator[str]:
         value = inspect.getattr_static(kind, member)
         if member.startswith('_') and member != '__getitem__' or not _is_ours(value):
             continue
-        if isinstance(value, property):
+        if isinstance(value, property | functools.cached_property):
             yield f'### {kind.__name__}.{member}\n\n{_prose(value.__doc__)}'
         elif inspect.isroutine(value):
             yield _function(f'{kind.__name__}.{member}', getattr(kind, member), '###')
 
 
 def _is_ours(value: Any) -> bool:
-    function = value.fget if isinstance(value, property) else getattr(value, '__func__', value)
-    module = getattr(function, '__module__', None) or ''
+    for inside in 'fget', 'func', '__func__':  # of a property, a cached one, a class method
+        value = getattr(value, inside, value)
+    module = getattr(value, '__module__', None) or ''
     return module.startswith('poets_tfr') and bool(value.__doc__)
 
 

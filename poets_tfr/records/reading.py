@@ -100,10 +100,13 @@ class Records:
 class SplitRecords:
     """One split, column by column, in the order of its shards: row 0 is their first record.
 
-    shards: their paths. shard_sha256: hex. records_per_shard: how many each holds.
+    shards: their paths.
+    shard_sha256: hex, of each.
+    records_per_shard: how many each holds.
     labels: int32 [n], 0-based.
     digests: S32 [n], SHA-256 of `image/encoded`.
-    shard: int32 [n], the number of each record's shard. offset, size: int64 [n], its frame there.
+    shard: int32 [n], the number of each record's shard.
+    offset, size: int64 [n], its frame there, in bytes.
     paths: of the source files, relative to image_dir; a sequence of str.
     """
 
@@ -142,6 +145,9 @@ class SplitRecords:
         entries = (entry for index in self._indexes() for entry in index.entries)
         found = (bytes.fromhex(entry.source_sha256) for entry in entries if entry.is_record)
         return np.frombuffer(b''.join(found), DIGEST)
+
+    def __repr__(self) -> str:
+        return f'<SplitRecords: {len(self)} images in {len(self.shards)} shards>'
 
     @functools.cached_property
     def seeds(self) -> np.ndarray:
