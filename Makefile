@@ -43,7 +43,7 @@ export SETTINGS
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo convert train runs tensorboard screenshot label evaluate serve flowers bench \
-	accuracy test test-slow test-newest lint types check release docker clean
+	accuracy test test-slow test-newest docs lint types check release docker clean
 # Targets share an environment and the machine's memory.
 .NOTPARALLEL:
 
@@ -134,6 +134,9 @@ test-slow: $(VENV)/stamp-tests ## the long tests: kills, memory, servers, worker
 
 test-newest: $(VENV_NEWEST)/stamp ## the tests with the newest TensorFlow, without tensorflow-io
 	$(VENV_NEWEST)/bin/python -m pytest -m "not slow" $(FLAGS)
+
+docs: $(VENV)/stamp ## write docs/api.md and docs/flags.md anew, from the docstrings and settings
+	$(PY) tools/make_reference.py
 
 lint: $(VENV)/stamp-tests ## ruff: findings and format
 	$(PY) -m ruff check .

@@ -21,14 +21,15 @@ from poets_tfr.extraction.extract import Extraction, SplitFeatures
 from poets_tfr.extraction.settings import ExtractionConfig
 from poets_tfr.label.classifier import Classifier
 from poets_tfr.label.settings import EvaluationConfig, ModelConfig
-from poets_tfr.pictures import pipeline
+from poets_tfr.parallel import decoding_threads
+from poets_tfr.pictures import pipeline, preprocess
 from poets_tfr.pictures.preprocess import Preprocessing
-from poets_tfr.records import conversion, reading
+from poets_tfr.records import conversion, reading, schema
 from poets_tfr.records.image_dir import list_image_dir
 from poets_tfr.records.settings import ConversionConfig, default_records_dir
 from poets_tfr.run import folders, orchestrator
 from poets_tfr.run.result import Run
-from poets_tfr.run.settings import RunConfig
+from poets_tfr.run.settings import RunConfig, in_cache
 from poets_tfr.settings import build, check_names, names_of
 
 RUNS = 'runs'  # where runs are kept unless told, in the current folder
@@ -45,7 +46,7 @@ class Records(reading.Records):
     """
 
     def dataset(self, split: str, size: int = 299, batch_size: int = 32) -> Any:
-        """Every image of a split once, in the records' order, read and decoded in parallel.
+        """Every image of a split once, in the order of its columns, decoded in parallel.
 
         Args:
           split: 'train', 'validation' or 'test'.
@@ -59,35 +60,33 @@ class Records(reading.Records):
         Raises:
           InputError: an index is missing or damaged. KeyError: there is no such split.
         """
-        import numpy as np
         import tensorflow as tf
 
-        records = self[split]
-        labels = tf.constant(records.labels)
-        wanted = np.ones(len(records), bool)
-        preprocessing = Preprocessing(size, 0.0, 1.0)
-        padded = pipeline.one_pass(
-            records.shards, records.records_per_shard, wanted, preprocessing, batch_size
-        )
+        records, preprocessing = self[split], Preprocessing(size, 0.0, 1.0)
 
         @pipeline.as_written
-        def labelled(rows: Any, images: Any) -> Any:
-            is_real = rows >= 0
-            rows = tf.boolean_mask(rows, is_real)
-            return tf.boolean_mask(images, is_real), tf.gather(labels, rows)
+        def load(record: Any, label: Any) -> Any:
+            encoded = schema.parse_encoded(record[None])[0]
+            return preprocess.from_encoded(encoded, preprocessing), label
 
-        return padded.map(labelled)
+        stored = tf.data.TFRecordDataset(records.shards)  # one after another, as the columns are
+        labels = tf.data.Dataset.from_tensor_slices(records.labels)
+        dataset = tf.data.Dataset.zip((stored, labels))
+        dataset = dataset.map(load, num_parallel_calls=decoding_threads())
+        return dataset.batch(batch_size).prefetch(2)
 
 
-def train(image_dir: Source = '', *, run_dir: Source | None = None, **settings: Any) -> Run | None:
-    """Makes a classifier of a folder of images, with one folder per class.
+def train(
+    images: Records | Source = '', /, *, run_dir: Source | None = None, **settings: Any
+) -> Run | None:
+    """Makes a classifier of images whose classes are known.
 
     Args:
-      image_dir: the folder; '' to train from the records in `records_dir`.
+      images: a folder with one folder per class; or the records that `convert` made of one.
       run_dir: everything of the run goes into a new numbered folder below it; by default
-        runs/<name of image_dir> in the current folder. '': to the places of the original
+        runs/<name of the images' folder> in the current folder. '': to the places of the original
         retrain.py, below /tmp.
-      **settings: by their flags' names: architecture, how_many_training_steps, ...
+      **settings: by their flags' names (docs/flags.md): architecture, how_many_training_steps, ...
 
     Returns:
       What came of it; None in all workers of several machines but the first.
@@ -100,15 +99,15 @@ def train(image_dir: Source = '', *, run_dir: Source | None = None, **settings: 
     0.903
     """
     runtime.start()
-    given = _given(image_dir, settings)
+    given = _given(images, settings)
     if run_dir is None:
         run_dir = files.join(RUNS, _name(given))
     if run_dir:
-        given['run_dir'] = os.fspath(run_dir)
+        given['run_dir'] = _path(run_dir)
     return orchestrator.train(RunConfig.of(**given))
 
 
-def convert(image_dir: Source, **settings: Any) -> Records:
+def convert(image_dir: Source = '', /, **settings: Any) -> Records:
     """Converts a folder of images into sharded TFRecords; only what is missing is made.
 
     Args:
@@ -137,16 +136,18 @@ def convert(image_dir: Source, **settings: Any) -> Records:
     return Records.open(config.records_dir)
 
 
-def features(records: reading.Records | Source, /, **settings: Any) -> dict[str, SplitFeatures]:
+def features(records: Records | Source, /, **settings: Any) -> dict[str, SplitFeatures]:
     """What a network makes of every image: the input of the head, or of scikit-learn.
 
     Args:
       records: of `convert`, or their folder.
-      **settings: architecture, weights, bottleneck_dir (where features are kept, so that each image
-        is looked at only once), ... by their flags' names.
+      **settings: architecture, weights, bottleneck_dir, ... by their flags' names. Features are
+        kept in bottleneck_dir, by default in your cache, where `train` keeps them too: a network
+        looks at each image only once.
 
     Returns:
       Split -> features (float32 [n, width]), labels (int32 [n]) and paths, in the records' order.
+      With features_in_memory='off' the features stay on disk: index them, and you get arrays.
 
     Raises:
       InputError: something you can mend.
@@ -156,14 +157,13 @@ def features(records: reading.Records | Source, /, **settings: Any) -> dict[str,
     >>> sklearn.svm.SVC().fit(train.features, train.labels)       # doctest: +SKIP
     """
     runtime.start()
+    given = {**in_cache(), **_given('', settings)}
+    check_names(given, [*names_of(BackboneConfig), *names_of(ExtractionConfig)])
     if not isinstance(records, reading.Records):
-        records = Records.open(os.path.expanduser(records))
-    given = _given('', settings)
-    known = [*names_of(BackboneConfig), *names_of(ExtractionConfig)]
-    check_names(given, known)
-    backbone = build(BackboneConfig, given)
+        records = Records.open(_path(records))
+    backbone, extraction = build(BackboneConfig, given), build(ExtractionConfig, given)
+    writable.refuse([writable.folder_fault(extraction.bottleneck_dir, 'bottleneck_dir')])
     frozen.check_available(backbone)
-    extraction = build(ExtractionConfig, given)
     return Extraction(records, frozen.load(backbone), extraction, backbone.xla).features()
 
 
@@ -171,10 +171,11 @@ def load(model: Run | Source = '', /, **settings: Any) -> Classifier:
     """Opens a trained model, to classify images with.
 
     Args:
-      model: a run, its folder (or the folder that it is numbered in: then the latest), a graph, a
-        SavedModel folder, a TFLite or a Keras file.
+      model: a run, or its folder ('runs/pets/3'; 'runs/pets' and 'runs' give the latest that is
+        there); or any of its exports: a graph, a SavedModel folder, a TFLite or a Keras file. '':
+        the graph at the place of the original retrain.py, /tmp/output_graph.pb.
       **settings: labels (a file with one label a line, where the model does not carry them), and
-        input_layer, output_layer, ... for graphs of other programs.
+        input_layer, output_layer, input_height, ... for graphs of other programs.
 
     Raises:
       InputError: there is no such model, or it cannot be read.
@@ -195,23 +196,26 @@ def load(model: Run | Source = '', /, **settings: Any) -> Classifier:
 
 
 def evaluate(
-    model: Classifier | Run | Source | Mapping[str, Any], image_dir: Source = '', **settings: Any
+    model: Classifier | Run | Source | Mapping[str, Any],
+    images: Records | Source = '',
+    /,
+    **settings: Any,
 ) -> Evaluated:
     """How good a model is on images whose classes are known.
 
     Args:
       model: a classifier, what `load` takes, or its settings by name.
-      image_dir: a folder with one folder per class; '' for the records in `records_dir`.
-      **settings: records_dir, split, report_dir, ... by their flags' names.
+      images: a folder with one folder per class; or records, of which the test split is taken.
+      **settings: split, report_dir, recursive, ... by their flags' names.
 
     Raises:
       InputError: no images, or classes that the model does not know.
 
-    >>> poets_tfr.evaluate(run, '~/other_pets').figures.accuracy  # doctest: +SKIP
+    >>> poets_tfr.evaluate(run, '~/other_pets').accuracy          # doctest: +SKIP
     0.871
     """
     runtime.start()
-    given = _given(image_dir, settings)
+    given = _given(images, settings)
     check_names(given, names_of(EvaluationConfig))
     config = build(EvaluationConfig, given)
     if config.report_dir:
@@ -235,21 +239,29 @@ def runs(run_dir: Source = RUNS, /) -> list[Run]:
 def model_file(model: Run | Source) -> str:
     """The file or folder to label with: of a run, or of a folder of runs, its graph."""
     if isinstance(model, Run):
-        return model.exports['output_graph']
+        return _graph_of(model)
     path = _path(model)
-    if os.path.isdir(path) and not os.path.exists(os.path.join(path, 'saved_model.pb')):
-        if folders.find(path):
-            return Run.open(folders.latest(path)).exports['output_graph']
-    elif os.path.basename(path) == folders.LATEST and os.path.isfile(path):
-        return Run.open(folders.latest(path)).exports['output_graph']
+    is_place = os.path.isdir(path) or os.path.basename(path) == folders.LATEST
+    if is_place and folders.find(path):
+        return _graph_of(Run.open(folders.latest(path)))
     return path
 
 
-def _given(image_dir: Source, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _graph_of(run: Run) -> str:
+    if 'output_graph' not in run.exports:
+        raise InputError(
+            f'{run.folder}: that is the report of an evaluation; name a run or a graph.'
+        )
+    return run.exports['output_graph']
+
+
+def _given(images: Records | Source, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Paths as they are meant: a leading ~ is the home folder."""
     given = dict(settings)
-    if image_dir:
-        given['image_dir'] = image_dir
+    if isinstance(images, reading.Records):
+        given['records_dir'] = images.records_dir
+    elif images:
+        given['image_dir'] = images
     return {
         name: _path(value) if isinstance(value, str | os.PathLike) else value
         for name, value in given.items()

@@ -52,11 +52,31 @@ class _Scored(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Evaluated:
-    """predictions: of all whole pictures. bad: how many files were none."""
+    """How good a model is on images whose classes are known.
+
+    predictions: of all whole images.
+    figures: what they are worth.
+    bad: how many files were no whole images.
+    """
 
     predictions: Predictions
     figures: Metrics
     bad: int
+
+    @property
+    def accuracy(self) -> float:
+        """A fraction of 1."""
+        return self.figures.accuracy
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float] | None:
+        """Where the accuracy on endless images lies, with 95 % confidence (Wilson 1927)."""
+        return self.figures.interval
+
+    def __repr__(self) -> str:
+        low, high = self.accuracy_interval or (0.0, 1.0)
+        count = self.figures.pictures
+        return f'<Evaluated accuracy {self.accuracy:.1%} ({low:.1%} to {high:.1%}, N={count})>'
 
 
 def find(config: EvaluationConfig) -> Records | list[LabelledFile]:

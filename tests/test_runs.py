@@ -6,6 +6,7 @@ import concurrent.futures
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import graphs
@@ -179,8 +180,12 @@ def test_what_was_left_out_is_said_at_the_end(flags: list[str], tmp_path: Path) 
 
 
 @pytest.mark.parametrize(('mode', 'lines'), [('all', 3 * 5), ('few', 5), ('auto', 3 * 5)])
-def test_steps_are_logged_as_asked(flags: list[str], mode: str, lines: int) -> None:
-    """Evaluations at 0, 10, 20, 30 and 39. This process's output is no terminal."""
+def test_steps_are_logged_as_asked(
+    flags: list[str], mode: str, lines: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evaluations at 0, 10, 20, 30 and 39. This process's output is no terminal, and it is no
+    notebook, even where something has imported what notebooks run on."""
+    monkeypatch.setitem(sys.modules, 'ipykernel', sys)
     ended = call('retrain', *flags, f'--log_steps={mode}')
     assert ended.status == 0, ended.err
     found = [line for line in ended.out.splitlines() if ': Step ' in line]

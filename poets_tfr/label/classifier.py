@@ -18,6 +18,8 @@ from poets_tfr.label.labeller import Labeller
 from poets_tfr.records.codecs import BadPictureError
 
 _AT_ONCE = 32
+_CHANNELS = (), (1,), (3,), (4,)  # of arrays: the shape behind height and width
+_PNG_MODES = '1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +27,10 @@ class Prediction:
     """What an image shows.
 
     label: the best one; None where the image could not be decoded.
-    score: of the label, 0 to 1. scores: of every label, the best first; they sum to 1.
-    path: of the image, where it came from a file. reason: why there is no label; else ''.
+    score: of the label, 0 to 1.
+    scores: of every label, the best first; they sum to 1.
+    path: of the image, where it came from a file.
+    reason: why there is no label; else ''.
     """
 
     label: str | None
@@ -39,7 +43,7 @@ class Prediction:
 class Classifier:
     """A model that labels images.
 
-    path: its file or folder. labels: in the order of its scores.
+    path: its file or folder.
 
     >>> classifier = poets_tfr.load('runs/pets')                  # doctest: +SKIP
     >>> classifier.predict('tom.jpg').label                       # doctest: +SKIP
@@ -53,21 +57,27 @@ class Classifier:
 
     @property
     def labels(self) -> list[str]:
+        """The classes by name, in the order in which the model was trained on them."""
         return self.labeller.labels
 
     def predict(self, images: Any) -> Any:
         """One image gives a `Prediction`; a list or a folder gives a list of them, in its order.
 
+        A PIL image or an array of a JPEG file may score slightly otherwise than the file itself:
+        programs decode JPEG with small differences, and the model was trained with TensorFlow's.
+
         Args:
           images: a path, the bytes of an image file, a PIL image, a uint8 array [height, width, 3]
-            or [height, width]; a list of these; or a folder, with all images in it and below it.
+            (or [height, width]: grey; or [height, width, 4]: with transparency); a list of these;
+            or a folder, with all images in it and below it.
 
         Raises:
-          InputError: a single image could not be decoded; a folder without images; something that
-            is no image. In a list or folder, such an image's `Prediction` has a `reason` instead.
+          InputError: a single image could not be decoded; a folder holds no images; something is no
+            image at all. In a list or folder, an image that could not be decoded has a `Prediction`
+            with a `reason` instead.
         """
-        if isinstance(images, str | os.PathLike) and os.path.isdir(images):
-            return self._predict_each(inputs.find_pictures([os.fspath(images)]))
+        if isinstance(images, str | os.PathLike) and os.path.isdir(_path(images)):
+            return self._predict_each(inputs.find_pictures([_path(images)]))
         if isinstance(images, list | tuple):
             return self._predict_each(images)
         (prediction,) = self._predict_each([images])
@@ -81,7 +91,7 @@ class Classifier:
         found = []
         for first in range(0, len(images), _AT_ONCE):
             chosen = images[first : first + _AT_ONCE]
-            contents = [_content(image) for image in chosen]
+            contents = list(map(_content, chosen))
             readable = [content for content in contents if isinstance(content, bytes)]
             scored = iter(self.labeller.scores_of(readable))
             for image, content in zip(chosen, contents, strict=True):
@@ -102,28 +112,47 @@ class Classifier:
         return f'<Classifier {self.path}: {len(self.labels)} labels ({shown})>'
 
 
+def _path(image: str | os.PathLike[str]) -> str:
+    return os.path.expanduser(os.fspath(image))
+
+
 def _content(image: Any) -> bytes | BadPictureError:
     """The bytes of an image file; arrays and PIL images become a PNG, which loses nothing."""
     from PIL import Image
 
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
-    if isinstance(image, str | os.PathLike):
-        try:
-            return files.read_regular(os.path.expanduser(os.fspath(image)))
-        except OSError as error:
-            return BadPictureError(error.strerror or str(error))
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim not in (2, 3):
-            raise InputError(
-                f'an array of {image.dtype} {list(image.shape)} is no image: uint8 [height, width, '
-                '3] or [height, width] is wanted.'
-            )
-        image = Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
-    if not isinstance(image, Image.Image):
+    try:
+        if isinstance(image, str | os.PathLike):
+            return files.read_regular(_path(image))
+        if isinstance(image, np.ndarray):
+            image = _from_array(image)
+        if isinstance(image, Image.Image):
+            return _png(image)
+    except OSError as error:  # no such file; or Pillow, which reads a file when it must, cannot
+        return BadPictureError(error.strerror or str(error))
+    raise InputError(
+        f'{type(image).__name__} is no image: give a path, bytes, a PIL image or a uint8 array.'
+    )
+
+
+def _from_array(pixels: np.ndarray) -> Any:
+    from PIL import Image
+
+    is_image = pixels.ndim > 1 and pixels.size and pixels.shape[2:] in _CHANNELS
+    if pixels.dtype != np.uint8 or not is_image:
         raise InputError(
-            f'{type(image).__name__} is no image: give a path, bytes, a PIL image or a uint8 array.'
+            f'an array of {pixels.dtype} {list(pixels.shape)} is no image: uint8 [height, width, '
+            '3] or [height, width] is wanted.'
         )
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
+
+
+def _png(image: Any) -> bytes:
+    """Upright, as the file that Pillow opened would be shown."""
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
     content = io.BytesIO()
-    image.save(content, 'PNG')
+    (image if image.mode in _PNG_MODES else image.convert('RGB')).save(content, 'PNG')
     return content.getvalue()

@@ -14,6 +14,7 @@ import array
 import contextlib
 import functools
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
@@ -37,8 +38,9 @@ from poets_tfr.records.manifest import (
 log = logging.getLogger('poets_tfr')
 
 DIGEST = np.dtype('S32')  # numpy pads and compares with zeros: equal stays equal
-_Opened = TypeVar('_Opened', bound='Records')
 _FRAME = slice(12, -4)  # of a record's frame: what stands between the checksums
+
+_Records = TypeVar('_Records', bound='Records')
 
 
 class Records:
@@ -52,12 +54,13 @@ class Records:
         self._splits: dict[str, SplitRecords] = {}
 
     @classmethod
-    def open(cls: type[_Opened], records_dir: str) -> _Opened:
+    def open(cls: type[_Records], records_dir: str | os.PathLike[str]) -> _Records:
         """Looks at what is there, and reads no image.
 
         Raises:
           InputError: no conversion finished there, or a shard is missing or not as long as it was.
         """
+        records_dir = os.path.expanduser(records_dir)
         manifest = load_manifest(records_dir)
         check_shards(records_dir, manifest)
         return cls(records_dir, manifest)
@@ -97,10 +100,13 @@ class Records:
 class SplitRecords:
     """One split, column by column, in the order of its shards: row 0 is their first record.
 
-    shards: their paths. shard_sha256: hex. records_per_shard: how many each holds.
+    shards: their paths.
+    shard_sha256: hex, of each.
+    records_per_shard: how many each holds.
     labels: int32 [n], 0-based.
     digests: S32 [n], SHA-256 of `image/encoded`.
-    shard: int32 [n], the number of each record's shard. offset, size: int64 [n], its frame there.
+    shard: int32 [n], the number of each record's shard.
+    offset, size: int64 [n], its frame there, in bytes.
     paths: of the source files, relative to image_dir; a sequence of str.
     """
 
@@ -139,6 +145,9 @@ class SplitRecords:
         entries = (entry for index in self._indexes() for entry in index.entries)
         found = (bytes.fromhex(entry.source_sha256) for entry in entries if entry.is_record)
         return np.frombuffer(b''.join(found), DIGEST)
+
+    def __repr__(self) -> str:
+        return f'<SplitRecords: {len(self)} images in {len(self.shards)} shards>'
 
     @functools.cached_property
     def seeds(self) -> np.ndarray:

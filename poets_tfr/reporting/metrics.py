@@ -163,7 +163,7 @@ def wilson_interval(right: int, pictures: int) -> tuple[float, float]:
     centre = share + z * z / (2 * pictures)
     spread = z * math.sqrt(share * (1 - share) / pictures + z * z / (4 * pictures * pictures))
     scale = 1 + z * z / pictures
-    return (centre - spread) / scale, (centre + spread) / scale
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def worst_mistakes(predictions: Predictions, most: int) -> np.ndarray:

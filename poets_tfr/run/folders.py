@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from poets_tfr import files, locks, writable
 from poets_tfr.errors import InputError
@@ -20,8 +21,11 @@ LATEST = 'latest'
 def taken(run_dir: str, resume: bool = False) -> Iterator[str]:
     """A run's own folder, which no other run takes while it lasts: new, or to go on in.
 
-    Where it ends with an error, and nothing was kept in it, the folder goes.
+    Where it ends with an error, and nothing was kept in it, the folder goes, and those that were
+    made for it.
     """
+    path = os.path.abspath(run_dir)
+    made = [each for each in (path, *map(str, Path(path).parents)) if not os.path.isdir(each)]
     writable.refuse([writable.folder_fault(run_dir, 'run_dir')])
     files.make_dirs(run_dir)
     folder = (resume and _newest_unfinished(run_dir)) or _next(run_dir)
@@ -30,6 +34,8 @@ def taken(run_dir: str, resume: bool = False) -> Iterator[str]:
             yield folder
         except BaseException:
             _remove_where_empty(folder)
+            for each in made:
+                files.remove_empty_dir(each)
             raise
 
 

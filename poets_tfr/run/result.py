@@ -27,20 +27,24 @@ class Mistake:
     score: float
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Run:
     """A finished run.
 
     folder: where its report, curves and settings are.
+    title: the name of the data set, and of the network.
     labels: the classes by name, in the order of the scores.
     metrics: by split, 'test' and 'validation': accuracy (a fraction of 1), cross_entropy (nats),
       confusion and per-class precision, recall and f1 (numpy), pictures (how many).
-    mistakes: the test images that were classified wrongly with the highest scores; the worst first.
-    exports: setting -> path, of the files that were written ('output_graph', 'output_labels' ...).
+    mistakes: the test images that were classified wrongly with the highest scores; the worst first:
+      path, label, predicted and score of each.
+    exports: setting -> path, of what was written ('output_graph', 'output_labels' ...); where a
+      run's folder was moved, at its new place.
     settings: every setting of the run, by name.
     timings: stage -> seconds.
     images: split -> how many of each class.
     left_out: found, skipped, ignored (how many files) and skip_reasons (reason -> how many).
+    digests: what the run was made from, and its graph and labels -> their SHA-256.
     finished: when, ISO 8601, UTC.
 
     >>> run = poets_tfr.train('~/pets')                           # doctest: +SKIP
@@ -62,8 +66,9 @@ class Run:
     finished: str
 
     @classmethod
-    def open(cls, folder: str) -> Run:
+    def open(cls, folder: str | os.PathLike[str]) -> Run:
         """The run whose report.json is in `folder`. Raises InputError: there is none."""
+        folder = os.path.expanduser(folder)
         path = files.join(folder, report.JSON)
         if not files.exists(path):
             raise InputError(f'{folder}: no finished run there: it has no {report.JSON}.')
@@ -75,7 +80,7 @@ class Run:
                 labels=value['labels'],
                 metrics={s: Metrics.from_json(value[s]) for s in _SPLITS if s in value},
                 mistakes=[Mistake(**mistake) for mistake in value['mistakes']],
-                exports={k: v for k, v in value['outputs'].items() if k != 'summaries_dir'},
+                exports=_exports(value['outputs'], folder),
                 settings=value['settings'],
                 timings=value['timings'],
                 images=value['pictures'],
@@ -133,6 +138,17 @@ class Run:
             + (f'The surest mistakes:<ul>{"".join(mistakes)}</ul>' if mistakes else '')
             + f'Report: <code>{_text(os.path.abspath(self.report))}</code>'
         )
+
+
+def _exports(outputs: Mapping[str, str], folder: str) -> dict[str, str]:
+    """Setting -> path; what lay in the run's folder lies there still, wherever that is now."""
+    former = files.join(outputs.get('summaries_dir', ''), '')
+    here = files.join(files.absolute(folder), '')
+    return {
+        name: here + path.removeprefix(former) if former and path.startswith(former) else path
+        for name, path in outputs.items()
+        if name != 'summaries_dir'
+    }
 
 
 def _text(text: str) -> str:

@@ -157,8 +157,7 @@ class RunConfig:
         if image_dir and not self.conversion.records_dir:
             moved['records_dir'] = default_records_dir(image_dir)
         if self.folder.run_dir:
-            cache = user_cache_dir()
-            moved |= {name: files.join(cache, tail) for name, tail in IN_CACHE.items()}
+            moved |= in_cache()
         return self._replaced(moved)
 
     def _replaced(self, places: Mapping[str, str]) -> RunConfig:
@@ -196,6 +195,11 @@ class RunConfig:
                 f'--profile_steps={self.reporting.profile_steps}: nothing to profile, for training '
                 f'ends before step {profiled[0]} (--how_many_training_steps={steps}, from 0 on).'
             )
+
+
+def in_cache() -> dict[str, str]:
+    """Setting -> its place in the user's cache, of what all runs share."""
+    return {name: files.join(user_cache_dir(), tail) for name, tail in IN_CACHE.items()}
 
 
 def sections_of(config: type) -> dict[str, type[Settings]]:

@@ -77,4 +77,10 @@ def _log_validation(evaluation: Evaluation, now: datetime.datetime) -> None:
 
 def _is_watched() -> bool:
     """By a person, at a terminal or in a notebook: nobody reads a thousand lines there."""
-    return sys.stdout.isatty() or 'ipykernel' in sys.modules
+    return sys.stdout.isatty() or _is_notebook()
+
+
+def _is_notebook() -> bool:
+    """Whether this process is a notebook's kernel; one that drives notebooks is none."""
+    ipython = sys.modules.get('IPython')
+    return ipython is not None and hasattr(ipython.get_ipython(), 'kernel')

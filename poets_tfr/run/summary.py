@@ -81,32 +81,44 @@ def _left_out(left_out: Mapping[str, Any]) -> str:
 
 
 def _next_commands(run: Run, config: RunConfig) -> list[tuple[str, str]]:
-    """Commands that can be typed as they stand, where the run was started, and what they do."""
+    """What can be typed as it stands, where and as the run was started, and what it does."""
     folder = config.folder.run_dir or ''
-    if 'MAKELEVEL' in os.environ:
-        said = f'RUN={shlex.quote(folder)}' if folder else ''
-        graph = '' if folder else f' FLAGS="--graph={run.exports["output_graph"]}"'
+    graph = run.exports['output_graph']
+    program = os.path.basename(sys.argv[0])
+    if not (program.startswith('poets-') or os.path.isfile(_beside('label_image'))):
+        model = repr(_short(folder or graph))
         return [
-            (f'make label PICTURE=my.jpg {said}'.rstrip() + graph, 'label an image'),
-            (f'make serve {said}'.rstrip() + graph, 'label images on a page in the browser'),
+            (f"poets_tfr.load({model}).predict('my.jpg')", 'label an image'),
+            (f"poets_tfr.evaluate({model}, 'my_images')", 'try it on a folder of other images'),
+            (_short(run.report), 'the report'),
+        ]
+    if 'MAKELEVEL' in os.environ and not program.startswith('poets-'):
+        said = f' RUN={shlex.quote(folder)}' if folder else f' FLAGS="--graph={graph}"'
+        return [
+            (f'make label PICTURE=my.jpg{said}', 'label an image'),
+            (f'make serve{said}', 'label images on a page in the browser'),
             (_show(run.report), 'see the report'),
         ]
     label, serve = _tool('label_image', 'poets-label'), _tool('serve', 'poets-serve')
-    graph = f'--graph={shlex.quote(_short(folder or run.exports["output_graph"]))}'
+    named = f'--graph={shlex.quote(_short(folder or graph))}'
     return [
-        (f'{label} {graph} my.jpg', 'label an image'),
-        (f'{serve} {graph}', 'label images on a page in the browser'),
+        (f'{label} {named} my.jpg', 'label an image'),
+        (f'{serve} {named}', 'label images on a page in the browser'),
         (_show(run.report), 'see the report'),
     ]
 
 
 def _tool(script: str, command: str) -> str:
     """How this installation calls a tool: its command, or the script in this checkout."""
-    beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), f'{script}.py')
-    if os.path.isfile(beside):
-        return f'{_short(sys.executable)} {shlex.quote(_short(beside))}'
+    if os.path.isfile(_beside(script)):
+        return f'{_short(sys.executable)} {shlex.quote(_short(_beside(script)))}'
     installed = os.path.join(os.path.dirname(sys.executable), command)
     return command if shutil.which(command) else _short(installed)
+
+
+def _beside(script: str) -> str:
+    """The path of a tool's script, where the one that was started is its neighbour."""
+    return os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), f'{script}.py')
 
 
 def _show(report: str) -> str:

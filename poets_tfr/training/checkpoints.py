@@ -22,6 +22,9 @@ from typing import Any
 
 from poets_tfr import files, locks
 from poets_tfr.errors import InputError
+from poets_tfr.pictures.settings import DistortionConfig
+from poets_tfr.settings import default_of, names_of
+from poets_tfr.training.settings import FineTuneConfig, HeadConfig
 
 log = logging.getLogger('poets_tfr')
 
@@ -169,12 +172,23 @@ def check_settings(directory: str, settings: Mapping[str, Any]) -> None:
         f'{name} {", ".join(_sides(name, there=saved, here=wanted))}'
         for name in sorted({*saved, *wanted})
         if saved.get(name) != wanted.get(name)
+        and (name in saved or not _is_default(name, wanted[name]))
     ]
     if differing:
         raise InputError(
             f'--resume: the checkpoint in {directory} is of another run: {"; ".join(differing)}. '
             'Give what that run was given, or leave --resume out to begin anew.'
         )
+
+
+def _is_default(name: str, value: Any) -> bool:
+    """So it was in effect in a version that did not have the setting yet."""
+    name = name.removeprefix('--')
+    return any(
+        value == default_of(kind, name)
+        for kind in (HeadConfig, FineTuneConfig, DistortionConfig)
+        if name in names_of(kind)
+    )
 
 
 def _sides(name: str, **sides: Mapping[str, Any]) -> list[str]:

@@ -119,3 +119,10 @@ def test_the_worst_mistakes_come_first_and_once() -> None:
     assert metrics.worst_mistakes(twice, 10).tolist() == [0, 2]
     right = predictions([0], [[1.0, 0.0]])
     assert metrics.worst_mistakes(right, 10).tolist() == []
+
+
+def test_an_interval_lies_within_0_and_1() -> None:
+    """Not by rounding either: 10 of 10 came to a little more than 1."""
+    for pictures in range(1, 200):
+        assert 0 <= metrics.wilson_interval(0, pictures)[0] < 1e-9
+        assert metrics.wilson_interval(pictures, pictures)[1] <= 1

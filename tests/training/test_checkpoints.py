@@ -84,6 +84,14 @@ def test_another_runs_checkpoint_is_refused_and_says_why(tmp_path: Path) -> None
         other.restore()
 
 
+def test_a_setting_that_is_newer_than_the_checkpoint_was_at_its_default(tmp_path: Path) -> None:
+    with kept(tmp_path, variable(1)):
+        pass
+    checkpoints.check_settings(str(tmp_path), {**SETTINGS, '--weight_decay': 0.0})
+    with pytest.raises(InputError, match='is of another run: weight_decay 0.1 here'):
+        checkpoints.check_settings(str(tmp_path), {**SETTINGS, '--weight_decay': 0.1})
+
+
 @pytest.mark.parametrize(
     ('there', 'here', 'says'),
     [
