@@ -181,6 +181,7 @@ def test_settings_are_taken_as_pythons_users_give_them(tmp_path: Path) -> None:
         ({'xyzzy': 3}, 'there is no setting xyzzy.'),
         ({'architecture': 'resnet5'}, "architecture='resnet5' is not known (did you mean ResNet50"),
         ({'tfhub_module': 'm', 'architecture': 'ResNet50'}, 'exclude each other'),
+        ({'run_dir': 'runs', 'summaries_dir': 'logs'}, 'summaries_dir=logs goes without run_dir'),
     ],
     ids=str,
 )

@@ -224,6 +224,11 @@ def is_path(config: type, name: str, value: str) -> bool:
 def _check_inputs(given: Mapping[str, Any]) -> None:
     if given.get('tfhub_module') and 'architecture' in given:
         raise InputError('--tfhub_module and --architecture exclude each other: give one.')
+    if given.get('run_dir') and given.get('summaries_dir'):
+        raise InputError(
+            f'--summaries_dir={given["summaries_dir"]} goes without --run_dir only, which keeps '
+            "curves and report in the run's folder: leave one of them out."
+        )
     if given.get('image_dir'):
         return
     if 'image_dir' in given and given.get('records_dir'):
