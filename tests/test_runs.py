@@ -11,7 +11,7 @@ from pathlib import Path
 
 import graphs
 import pytest
-from command_line import Ended, Places, call
+from command_line import ROOT, Ended, Places, call
 
 from poets_tfr.errors import InputError
 from poets_tfr.run import folders
@@ -161,6 +161,7 @@ def test_under_make_the_next_commands_are_makes(
 ) -> None:
     """tests/test_packaging.py holds make to them."""
     monkeypatch.setenv('MAKELEVEL', '1')
+    monkeypatch.setattr(sys, 'argv', [str(ROOT / 'tools/retrain.py')])
     ended = call('retrain', *flags)
     assert [line.split('   ')[0] for line in ended.out.splitlines()[-3:-1]] == [
         '  make label PICTURE=my.jpg RUN=runs/c',

@@ -6,6 +6,8 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import graphs
@@ -76,20 +78,21 @@ def retrain_as_another(*flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd='/')
 
 
-def open_to_others(path: Path) -> None:
-    for parent in (path, *path.parents):
-        if parent.owner() == Path.home().owner() and parent != Path('/'):
-            parent.chmod(parent.stat().st_mode | 0o055)
+@pytest.fixture
+def open_dir() -> Iterator[Path]:
+    """A folder that other users may enter, as they may not enter pytest's."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
-def test_all_places_of_a_run_are_tried_at_its_start(tmp_path: Path, colours_dir: Path) -> None:
+def test_all_places_of_a_run_are_tried_at_its_start(open_dir: Path, colours_dir: Path) -> None:
     """A second user of the machine, who has moved some of the places."""
-    closed, sticky, mine = tmp_path / 'closed', tmp_path / 'sticky', tmp_path / 'mine'
+    closed, sticky, mine = open_dir / 'closed', open_dir / 'sticky', open_dir / 'mine'
     for folder, mode in (closed, 0o555), (sticky, 0o1777), (mine, 0o777):
         folder.mkdir()
         folder.chmod(mode)
     (sticky / 'output_graph.pb').touch()
-    open_to_others(tmp_path)
     flags = [
         f'--image_dir={colours_dir}',
         f'--architecture={graphs.MOBILENET}',
