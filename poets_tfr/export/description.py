@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.errors import InputError
@@ -12,6 +14,7 @@ from poets_tfr.pictures.preprocess import Preprocessing
 
 FORMAT = 'poets_tfr graph 1'
 FILE = 'poets_tfr.json'  # its name in the exports that are made of files
+_DIGEST = 'sha256'  # of a whole export, in the description that it carries
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Description:
             value = json.loads(text)
             if value.pop('format') != FORMAT:
                 raise ValueError(f'not {FORMAT}')
+            value.pop(_DIGEST, None)
             preprocessing = Preprocessing.from_json(value.pop('preprocessing'))
             labels = tuple(value.pop('labels'))
             return cls(labels=labels, preprocessing=preprocessing, **value)
@@ -68,3 +72,33 @@ class Description:
         """One label a line, in the order of the scores."""
         text = ''.join(f'{label}\n' for label in self.labels)
         return text.encode('utf-8', 'surrogateescape')
+
+
+def sealed(text: str | bytes, whole: Callable[[str], bytes]) -> bytes:
+    """An export whose description says what the rest of it, and of itself, has to be.
+
+    Args:
+      text: the description, as JSON.
+      whole: gives the export with the description that it is told; the same bytes every time.
+    """
+    value = _without_digest(text)
+    digest = _digest(value, whole)
+    return whole(json.dumps({**value, _DIGEST: digest}, sort_keys=True))
+
+
+def check_seal(text: str | bytes, whole: Callable[[str], bytes], path: str) -> None:
+    """Raises InputError unless the export is what `sealed` made; version 0.1 did not seal."""
+    sealed_as = json.loads(text).get(_DIGEST)
+    if sealed_as is not None and sealed_as != _digest(_without_digest(text), whole):
+        raise InputError(
+            f'--graph: {path} is damaged, or was changed after it was written: it does not match '
+            'the digest that it holds. Copy it again, or train again.'
+        )
+
+
+def _without_digest(text: str | bytes) -> dict[str, Any]:
+    return {name: value for name, value in json.loads(text).items() if name != _DIGEST}
+
+
+def _digest(value: dict[str, Any], whole: Callable[[str], bytes]) -> str:
+    return hashlib.sha256(whole(json.dumps(value, sort_keys=True))).hexdigest()

@@ -5,11 +5,13 @@ DecodeJpeg/contents:0  string, one JPEG or PNG
   -> input:0           float32 [n, size, size, 3], normalised; may be fed instead
   -> the backbone      -> the head
   -> final_result:0    float32 [n, classes]: softmax scores
+
+Beside them a node that nothing flows through holds the description, with a digest of the graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from poets_tfr import files
 from poets_tfr.backbones import forward
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.errors import InputError
+from poets_tfr.export import description as descriptions
 from poets_tfr.export.description import Description
 from poets_tfr.pictures import preprocess
 
@@ -59,7 +62,7 @@ class FrozenGraph:
 
     def save(self, path: str, weights: np.ndarray, biases: np.ndarray) -> None:
         """Atomic, and the same bytes for the same head."""
-        files.write_bytes(path, serialized(self.with_head(weights, biases)))
+        files.write_bytes(path, sealed(self.with_head(weights, biases)))
 
 
 def head_of(graph_def: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -74,22 +77,35 @@ def serialized(graph_def: Any) -> bytes:
     return graph_def.SerializeToString(deterministic=True)
 
 
+def sealed(graph_def: Any) -> bytes:
+    """Serialised, with a digest of it all in its description."""
+    node = _description_node(graph_def)
+    return descriptions.sealed(_text(node), _described(graph_def, node))
+
+
 def load(path: str) -> tuple[Any, Description | None]:
     """(GraphDef, description) of a saved graph; None where another program wrote it.
 
     Raises:
-      InputError: there is no such file, or it is not a graph.
+      InputError: there is no such file, it is not a graph, or it is damaged.
     """
+    return parse(read(path), path)
+
+
+def read(path: str) -> bytes:
+    """The content of an export that is one file. Raises InputError."""
     try:
-        return parse(files.read_bytes(path), path)
+        return files.read_regular(path)
     except FileNotFoundError:
         raise InputError(f'--graph: {path} not found. tools/retrain.py writes it.') from None
     except IsADirectoryError:
         raise InputError(f'--graph: {path} is not a TensorFlow graph, but a folder.') from None
+    except OSError as error:
+        raise InputError(f'--graph: {path} cannot be read: {error.strerror}.') from None
 
 
 def parse(content: bytes, path: str) -> tuple[Any, Description | None]:
-    """As `load`, of the content of the file `path`."""
+    """As `load`, of the content of the file `path`. Whoever changes the graph seals it anew."""
     import tensorflow as tf
 
     try:
@@ -98,11 +114,38 @@ def parse(content: bytes, path: str) -> tuple[Any, Description | None]:
         raise InputError(f'--graph: {path} is not a TensorFlow graph ({error}).') from None
     if not graph_def.node:
         raise InputError(f'--graph: {path} is not a TensorFlow graph: it has no nodes.')
+    node = _description_node(graph_def)
+    if node is None:
+        return graph_def, None
+    text = _text(node)
+    description = Description.from_json(text, path)
+    descriptions.check_seal(text, _described(graph_def, node), path)
+    return graph_def, description
+
+
+def _description_node(graph_def: Any) -> Any:
+    """By its content too, for its name may be what was damaged; None in graphs of others."""
+    mark = descriptions.FORMAT.encode()
     for node in graph_def.node:
-        if node.name == _DESCRIPTION_NODE:
-            values = node.attr['value'].tensor.string_val
-            return graph_def, Description.from_json(values[0] if values else b'', path)
-    return graph_def, None
+        if node.name == _DESCRIPTION_NODE or (node.op == 'Const' and mark in _text(node)):
+            return node
+    return None
+
+
+def _text(node: Any) -> bytes:
+    values = node.attr['value'].tensor.string_val
+    return values[0] if values else b''
+
+
+def _described(graph_def: Any, node: Any) -> Callable[[str], bytes]:
+    """The bytes of the graph with another text in `node`."""
+
+    def whole(text: str) -> bytes:
+        del node.attr['value'].tensor.string_val[:]
+        node.attr['value'].tensor.string_val.append(text.encode())
+        return serialized(graph_def)
+
+    return whole
 
 
 def _build(backbone: Backbone, description: Description, final_tensor_name: str) -> Any:

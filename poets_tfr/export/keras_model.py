@@ -18,6 +18,7 @@ import numpy as np
 from poets_tfr import files
 from poets_tfr.errors import InputError
 from poets_tfr.export import description as descriptions
+from poets_tfr.export import frozen_graph
 from poets_tfr.export.description import Description
 from poets_tfr.export.settings import KERAS_SUFFIX
 from poets_tfr.export.tflite_metadata import LABELS_FILE
@@ -50,8 +51,9 @@ def load(path: str) -> tuple[Callable[[Sequence[bytes]], np.ndarray], Descriptio
     """(encoded pictures -> float32 [n, classes], description). Raises InputError."""
     import tensorflow as tf
 
+    content = frozen_graph.read(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             described = archive.read(descriptions.FILE)
         model = tf.keras.models.load_model(path, compile=False)
     except KeyError:

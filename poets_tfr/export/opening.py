@@ -37,7 +37,7 @@ class OpenExport:
 
 
 def open_export(path: str, feeding: Feeding | None = None) -> OpenExport:
-    """A frozen graph, a SavedModel folder (its highest version).
+    """A frozen graph, a SavedModel folder (its highest version), a TFLite or a Keras file.
 
     Args:
       path: of the file or folder; what it is is seen from its content.
@@ -53,14 +53,14 @@ def open_export(path: str, feeding: Feeding | None = None) -> OpenExport:
         scores, description = saved_model.load(path)
     elif path.endswith(KERAS_SUFFIX):
         scores, description = keras_model.load(path)
-    elif tflite.is_tflite(content := files.read_bytes(path)):
+    elif tflite.is_tflite(content := frozen_graph.read(path)):
         scores, description = tflite.load(content, path)
     else:
         graph_def, found = frozen_graph.parse(content, path)
         if found is None or _asks_for_another_node(feeding, found):
             feeding = _completed(feeding, found) if found else feeding
             return OpenExport(path, _one_by_one(ForeignGraph(path, graph_def, feeding)), found)
-        scores, description = _graph_scores(graph_def, found), found
+        scores, description = _graph_scores(path, graph_def, found), found
     _warn_of_overrides(path, description.preprocessing, feeding)
     return OpenExport(path, scores, description)
 
@@ -106,7 +106,8 @@ def _warn_of_overrides(path: str, wants: Preprocessing, feeding: Feeding) -> Non
             )  # fmt: skip
 
 
-def _graph_scores(graph_def: Any, description: Description) -> Scores:
+def _graph_scores(path: str, graph_def: Any, description: Description) -> Scores:
+    """Raises InputError where the graph does not fit together: those of 0.1 have no digest."""
     import tensorflow as tf
 
     def score(encoded: Any) -> Any:
@@ -118,5 +119,10 @@ def _graph_scores(graph_def: Any, description: Description) -> Scores:
         )
         return scores
 
-    compiled = tf.function(score, [tf.TensorSpec([None], tf.string)], autograph=False)
+    traced = tf.function(score, [tf.TensorSpec([None], tf.string)], autograph=False)
+    try:
+        compiled = traced.get_concrete_function()
+    except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise InputError(f'--graph: {path} does not load: {reason}') from None
     return lambda encoded: compiled(tf.constant(list(encoded))).numpy()

@@ -80,7 +80,7 @@ def write_exports(
     whole = graph.with_head(head.weights.numpy(), head.biases.numpy())
     files.write_together(
         {
-            output.output_graph: frozen_graph.serialized(whole),
+            output.output_graph: frozen_graph.sealed(whole),
             output.output_labels: description.labels_txt(),
         }
     )

@@ -167,7 +167,7 @@ def _read(path: str) -> bytes | BadPictureError:
 def _read_labels(path: str) -> list[str]:
     """One label a line, whatever an editor did to the ends of lines and of the file."""
     try:
-        content = files.read_bytes(path)
+        content = files.read_regular(path)
     except FileNotFoundError:
         raise InputError(f'--labels: {path} not found. tools/retrain.py writes it.') from None
     text = content.decode('utf-8-sig', 'surrogateescape').replace('\r\n', '\n').rstrip('\n')

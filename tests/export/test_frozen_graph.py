@@ -249,6 +249,70 @@ def test_a_description_that_cannot_be_read(
         frozen_graph.load(str(path))
 
 
+def flipped(content: bytes, at: int, bit: int = 0) -> bytes:
+    return content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :]
+
+
+def test_no_flipped_bit_passes(trained: tuple[Places, Ended]) -> None:
+    """In names, weights, the description or its digest: refused, or it changes nothing at all."""
+    content = trained[0].graph.read_bytes()
+    wanted, _ = frozen_graph.parse(content, 'g.pb')
+    described = content.index(b'poets_tfr/description')
+    rng = np.random.default_rng(5)
+    places = {*rng.integers(0, len(content), 300), *range(described, described + 900, 3)}
+    said = []
+    for at in map(int, places):
+        try:
+            found, _ = frozen_graph.parse(flipped(content, at, at % 8), 'g.pb')
+        except InputError as error:
+            said.append(error.with_dashes)
+        else:
+            assert found == wanted
+    assert len(said) > len(places) * 0.99
+    assert all(re.fullmatch('--graph: g.pb .+', each) for each in said)
+
+
+def without_digest(graph: Path) -> bytes:
+    """The graph as version 0.1 wrote it."""
+    return frozen_graph.serialized(frozen_graph.load(str(graph))[0])
+
+
+@pytest.mark.parametrize(
+    ('command', 'arguments'),
+    [('label_image', ['{picture}']), ('evaluate', ['--records_dir={records}']), ('serve', [])],
+)
+def test_a_damaged_graph_is_refused_in_one_line(
+    trained: tuple[Places, Ended], tmp_path: Path, command: str, arguments: list[str]
+) -> None:
+    places, graph = trained[0], tmp_path / 'g.pb'
+    picture = colours.write(tmp_path / 'colours', per_class=1) / 'Red_Roses/000.png'
+    named = [each.format(picture=picture, records=places.records) for each in arguments]
+    content = places.graph.read_bytes()
+    weight = content.index(b'final_training_ops/weights/final_weights') + 999
+    node = without_digest(places.graph).index(b'DecodeJpeg')
+    for damaged, says in (
+        (flipped(content, weight), 'is damaged, or was changed after it was written'),
+        (flipped(without_digest(places.graph), node + 1), 'does not load: '),
+    ):
+        graph.write_bytes(damaged)
+        ended = call(command, f'--graph={graph}', *named)
+        assert ended.status == 1
+        assert f': error: --graph: {graph} {says}' in ended.err
+        assert ended.err.count('\n') == 1
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path, trained: tuple[Places, Ended]) -> None:
+    (tmp_path / 'zero.keras').symlink_to('/dev/zero')
+    for graph in '/dev/zero', tmp_path / 'zero.keras':
+        ended = call('label_image', f'--graph={graph}', 'a.jpg')
+        assert f'error: --graph: {graph} cannot be read: a device, not a file.\n' in ended.err
+        assert ended.status == 1
+    ended = call('label_image', f'--graph={trained[0].graph}', '--labels=/dev/zero', 'a.jpg')
+    assert (ended.status, ended.err.count('a device, not a file')) == (1, 1)
+    with pytest.raises(InputError, match='/dev/zero cannot be read'):  # as --warm_start does
+        frozen_graph.load('/dev/zero')
+
+
 def test_the_digest_is_of_the_weights(model_dir: Path, backbone: Backbone) -> None:
     import tarfile
 
