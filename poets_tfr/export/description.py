@@ -15,6 +15,7 @@ from poets_tfr.pictures.preprocess import Preprocessing
 FORMAT = 'poets_tfr graph 1'
 FILE = 'poets_tfr.json'  # its name in the exports that are made of files
 _DIGEST = 'sha256'  # of a whole export, in the description that it carries
+_KERAS = 'keras'  # the version that reads a .keras file, this or a newer one; in that file alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +49,9 @@ class Description:
             store_max_side=store_max_side,
         )
 
-    def to_json(self) -> str:
-        return json.dumps({'format': FORMAT, **dataclasses.asdict(self)}, sort_keys=True)
+    def to_json(self, keras: str = '') -> str:
+        needed = {_KERAS: keras} if keras else {}
+        return json.dumps({'format': FORMAT, **needed, **dataclasses.asdict(self)}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | bytes, path: str) -> Description:
@@ -58,7 +60,8 @@ class Description:
             value = json.loads(text)
             if value.pop('format') != FORMAT:
                 raise ValueError(f'not {FORMAT}')
-            value.pop(_DIGEST, None)
+            for name in _DIGEST, _KERAS:
+                value.pop(name, None)
             preprocessing = Preprocessing.from_json(value.pop('preprocessing'))
             labels = tuple(value.pop('labels'))
             return cls(labels=labels, preprocessing=preprocessing, **value)

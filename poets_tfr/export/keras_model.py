@@ -2,14 +2,18 @@
 
 Input:  image, float32 [n, size, size, 3], RGB pixels of 0..255; normalised inside, resized before.
 Output: float32 [n, classes]: softmax scores.
+
+Keras reads what its own version or an older one wrote.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,6 +39,8 @@ def save(path: str, model: Any, head: Head, description: Description) -> None:
       model: the network, float32 [n, size, size, 3], normalised -> features.
       head, description: the rest of the trained model.
     """
+    import keras
+
     whole = _whole(model, head, description)
     with tempfile.TemporaryDirectory() as work:
         file = os.path.join(work, f'model{KERAS_SUFFIX}')
@@ -43,27 +49,25 @@ def save(path: str, model: Any, head: Head, description: Description) -> None:
     buffer = io.BytesIO(content)
     with zipfile.ZipFile(buffer, 'a') as archive:
         archive.writestr(LABELS_FILE, description.labels_txt())
-        archive.writestr(descriptions.FILE, description.to_json())
+        archive.writestr(descriptions.FILE, description.to_json(keras.__version__))
     files.write_bytes(path, buffer.getvalue())
 
 
 def load(path: str) -> tuple[Callable[[Sequence[bytes]], np.ndarray], Description]:
     """(encoded pictures -> float32 [n, classes], description). Raises InputError."""
+    import keras
     import tensorflow as tf
 
-    content = frozen_graph.read(path)
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            described = archive.read(descriptions.FILE)
-        model = tf.keras.models.load_model(path, compile=False)
-    except KeyError:
-        raise InputError(
-            f'--graph: {path} was not written by this program: it has no {descriptions.FILE}.'
-        ) from None
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f'--graph: {path} does not load: {reason}') from None
+    described, writer = _described(path)
     description = Description.from_json(described, path)
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # of any kind, by what the file has that this Keras does not know
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f'--graph: {path} does not load: Keras {writer} wrote it, this is Keras '
+            f'{keras.__version__}, which reads its own and older files ({reason}).'
+        ) from None
     as_pixels = Preprocessing(description.preprocessing.size, 0, 1)
 
     def score(encoded: Any) -> Any:
@@ -71,6 +75,23 @@ def load(path: str) -> tuple[Callable[[Sequence[bytes]], np.ndarray], Descriptio
 
     compiled = tf.function(score, [tf.TensorSpec([None], tf.string)], autograph=False)
     return lambda encoded: compiled(tf.constant(list(encoded))).numpy(), description
+
+
+def _described(path: str) -> tuple[bytes, str]:
+    """(the description, the version of Keras that wrote the file)."""
+    content = frozen_graph.read(path)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if archive.testzip() is None:
+                metadata = json.loads(archive.read('metadata.json'))
+                return archive.read(descriptions.FILE), metadata['keras_version']
+        raise zipfile.BadZipFile('damaged')
+    except KeyError:
+        raise InputError(
+            f'--graph: {path} was not written by this program: it has no {descriptions.FILE}.'
+        ) from None
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, TypeError) as error:
+        raise InputError(f'--graph: {path} does not load: {error}.') from None
 
 
 def _whole(model: Any, head: Head, description: Description) -> Any:
