@@ -145,11 +145,12 @@ def test_a_run_with_every_export(
         'retrain', f'--image_dir={colours_dir}', f'--architecture={graphs.MOBILENET}',
         f'--model_dir={model_dir}', '--how_many_training_steps=200', '--testing_percentage=25',
         f'--saved_model_dir={tmp_path / "saved"}', f'--tflite_output={tmp_path / "m.tflite"}',
-        '--tflite_quantization=float16', *places.flags(), '--self_test_pictures=12',
+        '--tflite_quantization=float16', f'--inference_graph={tmp_path / "i.pb"}',
+        *places.flags(), '--self_test_pictures=12',
     )  # fmt: skip
     assert ended.status == 0, ended.err
     lines = [line for line in ended.out.splitlines() if line.startswith('Self-test of ')]
-    flags = ['output_graph', 'saved_model_dir', 'tflite_output']
+    flags = ['output_graph', 'inference_graph', 'saved_model_dir', 'tflite_output']
     assert [line.split()[2] for line in lines] == [f'{flag}:' for flag in flags]
     assert all(': 12 stored and 12 original pictures, ' in line for line in lines)
     assert (tmp_path / 'saved/1/saved_model.pb').is_file()

@@ -26,7 +26,7 @@ from poets_tfr.pictures import preprocess
 
 CONTENTS_TENSOR = 'DecodeJpeg/contents:0'
 INPUT_TENSOR = 'input:0'
-_DESCRIPTION_NODE = 'poets_tfr/description'
+DESCRIPTION_NODE = 'poets_tfr/description'
 _WEIGHTS_NODE = 'final_training_ops/weights/final_weights'
 _BIASES_NODE = 'final_training_ops/biases/final_biases'
 
@@ -127,7 +127,7 @@ def _description_node(graph_def: Any) -> Any:
     """By its content too, for its name may be what was damaged; None in graphs of others."""
     mark = descriptions.FORMAT.encode()
     for node in graph_def.node:
-        if node.name == _DESCRIPTION_NODE or (node.op == 'Const' and mark in _text(node)):
+        if node.name == DESCRIPTION_NODE or (node.op == 'Const' and mark in _text(node)):
             return node
     return None
 
@@ -161,7 +161,7 @@ def _build(backbone: Backbone, description: Description, final_tensor_name: str)
             picture, [None, size, size, 3], name=INPUT_TENSOR.removesuffix(':0')
         )
         features = forward.apply(backbone, pictures, name='')
-        tf.constant(description.to_json(), name=_DESCRIPTION_NODE)
+        tf.constant(description.to_json(), name=DESCRIPTION_NODE)
         weights = tf.constant(
             np.zeros([backbone.feature_width, classes], np.float32), name=_WEIGHTS_NODE
         )

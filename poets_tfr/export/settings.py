@@ -33,6 +33,13 @@ class ExportConfig(Settings):
         affects='output',
         path='path',
     )
+    inference_graph: str = setting(
+        '',
+        'Where to save the graph without what decodes images too, for OpenCV, TensorFlow.js and '
+        'other programs; by default nowhere.',
+        affects='output',
+        path='path',
+    )
     saved_model_dir: str = setting(
         '',
         'Where to save the model as a SavedModel too, each in a version folder as TensorFlow '

@@ -10,9 +10,16 @@ from typing import Any, Literal
 
 from poets_tfr import files, writable
 from poets_tfr.backbones.frozen import Backbone
-from poets_tfr.export import frozen_graph, keras_model, saved_model, tflite
+from poets_tfr.export import (
+    frozen_graph,
+    inference_graph,
+    keras_model,
+    saved_model,
+    tflite,
+)
 from poets_tfr.export.frozen_graph import FrozenGraph
 from poets_tfr.export.settings import ExportConfig
+from poets_tfr.settings import about, names_of
 from poets_tfr.training.head import Head
 
 log = logging.getLogger('poets_tfr')
@@ -46,7 +53,9 @@ def output_faults(output: ExportConfig) -> list[str]:
     """
     faults = []
     flag_of: dict[str, str] = {}
-    for flag in 'output_graph', 'output_labels', 'saved_model_dir', 'tflite_output', 'keras_output':
+    for flag in names_of(ExportConfig):
+        if about(ExportConfig, flag).path == 'no' or flag == 'intermediate_output_graphs_dir':
+            continue
         if path := getattr(output, flag):
             place = path if files.is_remote(path) else os.path.realpath(path)
             if place in flag_of:
@@ -90,6 +99,13 @@ def write_exports(
             exact, flag='output_graph', path=output.output_graph, labels=output.output_labels
         )
     ]
+    if output.inference_graph:
+        content = frozen_graph.sealed(inference_graph.of(whole, description))
+        files.write_bytes(output.inference_graph, content)
+        log.info('Inference graph: %s', output.inference_graph)
+        exports.append(
+            dataclasses.replace(exact, flag='inference_graph', path=output.inference_graph)
+        )
     if output.saved_model_dir:
         version = saved_model.save(
             output.saved_model_dir, backbone, head, description.labels, description.store_max_side

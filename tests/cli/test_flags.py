@@ -96,6 +96,7 @@ OURS = {
     'projector_pictures': ('int', 1000),
     'profile_steps': ('string', ''),
     'distribution': ('string enum', 'auto'),
+    'inference_graph': ('string', ''),
     'keras_output': ('string', ''),
     'self_test_pictures': ('int', 32),
     'tflite_output': ('string', ''),
