@@ -172,8 +172,8 @@ def load(model: Run | Source = '', /, **settings: Any) -> Classifier:
 
     Args:
       model: a run, or its folder ('runs/pets/3'; 'runs/pets' and 'runs' give the latest that is
-        there); or any of its exports: a graph, a SavedModel folder, a TFLite or a Keras file. '':
-        the graph at the place of the original retrain.py, /tmp/output_graph.pb.
+        there); or any of its exports: a graph, a SavedModel folder, a TFLite, Keras or ONNX file.
+        '': the graph at the place of the original retrain.py, /tmp/output_graph.pb.
       **settings: labels (a file with one label a line, where the model does not carry them), and
         input_layer, output_layer, input_height, ... for graphs of other programs.
 

@@ -1,4 +1,4 @@
-"""Labels images with what retrain.py made: a graph, a SavedModel, a TFLite or a Keras file.
+"""Labels images with what retrain.py made: a graph, a SavedModel, a TFLite, Keras or ONNX file.
 
 python tools/label_image.py PICTURE|FOLDER|'PATTERN'|- ...   (-: a list on standard input)
 """

@@ -12,10 +12,10 @@ import numpy as np
 
 from poets_tfr import files
 from poets_tfr.errors import InputError
-from poets_tfr.export import frozen_graph, keras_model, saved_model, tflite
+from poets_tfr.export import frozen_graph, keras_model, onnx_model, saved_model, tflite
 from poets_tfr.export.description import Description
 from poets_tfr.export.foreign_graph import Feeding, ForeignGraph
-from poets_tfr.export.settings import KERAS_SUFFIX
+from poets_tfr.export.settings import KERAS_SUFFIX, ONNX_SUFFIX
 from poets_tfr.pictures import preprocess
 from poets_tfr.pictures.preprocess import Preprocessing
 
@@ -37,7 +37,7 @@ class OpenExport:
 
 
 def open_export(path: str, feeding: Feeding | None = None) -> OpenExport:
-    """A frozen graph, a SavedModel folder (its highest version), a TFLite or a Keras file.
+    """A frozen graph, a SavedModel folder (its highest version), a TFLite, Keras or ONNX file.
 
     Args:
       path: of the file or folder; what it is is seen from its content.
@@ -53,6 +53,8 @@ def open_export(path: str, feeding: Feeding | None = None) -> OpenExport:
         scores, description = saved_model.load(path)
     elif path.endswith(KERAS_SUFFIX):
         scores, description = keras_model.load(path)
+    elif path.endswith(ONNX_SUFFIX):
+        scores, description = onnx_model.load(path)
     elif tflite.is_tflite(content := frozen_graph.read(path)):
         scores, description = tflite.load(content, path)
     else:

@@ -11,6 +11,7 @@ from poets_tfr.settings import Check, Settings, a_path, at_least, require, requi
 TfliteQuantization = Literal['float32', 'float16', 'int8']
 
 KERAS_SUFFIX = '.keras'  # Keras takes no other
+ONNX_SUFFIX = '.onnx'  # nothing in the file says what it is
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,17 @@ class ExportConfig(Settings):
         Check(
             f'a file whose name ends in {KERAS_SUFFIX}',
             lambda path: not path or path.endswith(KERAS_SUFFIX),
+        ),
+        affects='output',
+        path='path',
+    )
+    onnx_output: str = setting(
+        '',
+        'Where to save the model in ONNX too, in a file that ends in .onnx (needs the extra onnx); '
+        'by default nowhere.',
+        Check(
+            f'a file whose name ends in {ONNX_SUFFIX}',
+            lambda path: not path or path.endswith(ONNX_SUFFIX),
         ),
         affects='output',
         path='path',

@@ -14,6 +14,7 @@ from poets_tfr.export import (
     frozen_graph,
     inference_graph,
     keras_model,
+    onnx_model,
     saved_model,
     tflite,
 )
@@ -51,7 +52,7 @@ def output_faults(output: ExportConfig) -> list[str]:
 
     Nothing is made there.
     """
-    faults = []
+    faults = [onnx_model.fault()] if output.onnx_output else []
     flag_of: dict[str, str] = {}
     for flag in names_of(ExportConfig):
         if about(ExportConfig, flag).path == 'no' or flag == 'intermediate_output_graphs_dir':
@@ -123,6 +124,10 @@ def write_exports(
         keras_model.save(output.keras_output, keras_network(), head, description)
         log.info('Keras model: %s', output.keras_output)
         exports.append(dataclasses.replace(exact, flag='keras_output', path=output.keras_output))
+    if output.onnx_output:
+        onnx_model.save(output.onnx_output, inference_graph.of(whole, description), description)
+        log.info('ONNX model: %s', output.onnx_output)
+        exports.append(dataclasses.replace(exact, flag='onnx_output', path=output.onnx_output))
     return exports
 
 

@@ -47,7 +47,7 @@ class Labeller:
     """
 
     def __init__(self, graph: str, labels: str | None = None, feeding: Feeding | None = None):
-        """Opens an export: a frozen graph, a SavedModel folder, a TFLite or a Keras file.
+        """Opens an export: a frozen graph, a SavedModel folder, a TFLite, Keras or ONNX file.
 
         Args:
           graph: its path.

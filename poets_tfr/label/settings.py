@@ -44,8 +44,8 @@ class ModelConfig(Settings):
 
     graph: str = setting(
         ExportConfig().output_graph,
-        'What to label with: a graph, a SavedModel folder, a TFLite or a Keras file, or the folder '
-        'of a run.',
+        'What to label with: a graph, a SavedModel folder, a TFLite, Keras or ONNX file, or the '
+        'folder of a run.',
         affects='input',
         path='path',
     )

@@ -98,6 +98,7 @@ OURS = {
     'distribution': ('string enum', 'auto'),
     'inference_graph': ('string', ''),
     'keras_output': ('string', ''),
+    'onnx_output': ('string', ''),
     'self_test_pictures': ('int', 32),
     'tflite_output': ('string', ''),
     'tflite_quantization': ('string enum', 'float32'),
