@@ -69,6 +69,7 @@ def test_what_is_damaged_is_said(model: Path, tmp_path: Path) -> None:
         Labeller(str(path))
 
 
+@pytest.mark.slow
 def test_a_run_writes_it(
     model: Path, trained: tuple[Places, Ended], colours_dir: Path, model_dir: Path, tmp_path: Path
 ) -> None:
