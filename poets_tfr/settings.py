@@ -18,6 +18,7 @@ import dataclasses
 import difflib
 import math
 import os
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -98,6 +99,11 @@ def positive() -> Check:
 
 def a_path() -> Check:
     return Check('a path', bool)
+
+
+def matching(pattern: str, wanted: str) -> Check:
+    """The whole value matches the regular expression, or is ''."""
+    return Check(wanted, lambda value: not value or re.fullmatch(pattern, value) is not None)
 
 
 class Settings:

@@ -42,38 +42,27 @@ class BackboneConfig(Settings):
 
     TITLE: ClassVar[str] = 'The network that makes the features'
 
-    architecture: str = setting(
-        INCEPTION_V3,
+    # fmt: off
+    architecture: str = setting(INCEPTION_V3,
         'Which network makes the features: inception_v3, inception_2015_12_05, '
         'mobilenet_<1.0|0.75|0.50|0.25>_<224|192|160|128>[_quantized], or a model of '
-        f'keras.applications: {", ".join(KERAS_APPLICATIONS)}.',
-    )
-    tfhub_module: str = setting(
-        '',
-        'A TF2 SavedModel, a folder or a URL, to use instead of --architecture.',
-        path='maybe',
-    )
-    weights: str = setting(
-        'imagenet',
+        f'keras.applications: {", ".join(KERAS_APPLICATIONS)}.')
+    tfhub_module: str = setting('',
+        'A TF2 SavedModel, a folder or a URL, to use instead of --architecture.', path='maybe')
+    weights: str = setting('imagenet',
         'For inception_v3 and keras.applications: imagenet, random (untrained, for demonstrations) '
-        'or a weights file.',
-        path='maybe',
-    )
-    image_size: int = setting(
-        0,
-        'Image height and width, instead of what a keras.applications model has by default, or '
-        'for a --tfhub_module that does not state it.',
-        within(0, 4096, '0 (the size of its own) to 4096'),
-    )
-    model_dir: str = setting(
-        '/tmp/imagenet', 'Where downloaded weights are kept.', affects='input', path='path'
-    )
-    precision: Precision = setting(
-        'float32',
+        'or a weights file.', path='maybe')
+    image_size: int = setting(0,
+        'Image height and width, instead of what a keras.applications model has by default, or for '
+        'a --tfhub_module that does not state it.',
+        within(0, 4096, '0 (the size of its own) to 4096'))
+    model_dir: str = setting('/tmp/imagenet', 'Where downloaded weights are kept.',
+        affects='input', path='path')
+    precision: Precision = setting('float32',
         'What the network computes its features in; 16 bits pay on a GPU, pooling and features '
-        'stay float32. Exports are float32 in any case.',
-    )
+        'stay float32. Exports are float32 in any case.')
     xla: Xla = setting('auto', 'Compile the network with XLA; auto: on a GPU only, where it pays.')
+    # fmt: on
 
     def check(self) -> None:
         object.__setattr__(self, 'architecture', _known(self.architecture))

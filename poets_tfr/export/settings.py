@@ -14,102 +14,59 @@ KERAS_SUFFIX = '.keras'  # Keras takes no other
 ONNX_SUFFIX = '.onnx'  # nothing in the file says what it is
 
 
+def _ending_in(suffix: str) -> Check:
+    return Check(f'a file whose name ends in {suffix}', lambda p: not p or p.endswith(suffix))
+
+
+def _an_op_name() -> Check:
+    wanted = 'a TensorFlow op name: letters, digits and . _ - /, without a colon'
+    return Check(
+        wanted, lambda name: re.fullmatch(r'[A-Za-z0-9.][A-Za-z0-9_.\-/]*', name) is not None
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportConfig(Settings):
     """The trained model -> files."""
 
     TITLE: ClassVar[str] = 'What is written: the model'
 
-    output_graph: str = setting(
-        '/tmp/output_graph.pb',
-        'Where to save the trained graph.',
-        a_path(),
-        affects='output',
-        path='path',
-    )
-    output_labels: str = setting(
-        '/tmp/output_labels.txt',
-        "Where to save the trained graph's labels.",
-        a_path(),
-        affects='output',
-        path='path',
-    )
-    inference_graph: str = setting(
-        '',
+    # fmt: off
+    output_graph: str = setting('/tmp/output_graph.pb', 'Where to save the trained graph.',
+        a_path(), affects='output', path='path')
+    output_labels: str = setting('/tmp/output_labels.txt',
+        "Where to save the trained graph's labels.", a_path(), affects='output', path='path')
+    inference_graph: str = setting('',
         'Where to save the graph without what decodes images too, for OpenCV, TensorFlow.js and '
-        'other programs; by default nowhere.',
-        affects='output',
-        path='path',
-    )
-    saved_model_dir: str = setting(
-        '',
+        'other programs; by default nowhere.', affects='output', path='path')
+    saved_model_dir: str = setting('',
         'Where to save the model as a SavedModel too, each in a version folder as TensorFlow '
-        'Serving wants it; by default nowhere.',
-        affects='output',
-        path='path',
-    )
-    tflite_output: str = setting(
-        '',
+        'Serving wants it; by default nowhere.', affects='output', path='path')
+    tflite_output: str = setting('',
         'Where to save the model for TensorFlow Lite too; by default nowhere.',
-        affects='output',
-        path='path',
-    )
-    tflite_quantization: TfliteQuantization = setting(
-        'float32',
+        affects='output', path='path')
+    tflite_quantization: TfliteQuantization = setting('float32',
         'How the TensorFlow Lite model computes: float32, float16 weights (half the size) or int8 '
-        '(a quarter; calibrated on training images).',
-        affects='output',
-    )
-    keras_output: str = setting(
-        '',
+        '(a quarter; calibrated on training images).', affects='output')
+    keras_output: str = setting('',
         'Where to save the model as a .keras file too, for networks that Keras built; by default '
-        'nowhere.',
-        Check(
-            f'a file whose name ends in {KERAS_SUFFIX}',
-            lambda path: not path or path.endswith(KERAS_SUFFIX),
-        ),
-        affects='output',
-        path='path',
-    )
-    onnx_output: str = setting(
-        '',
+        'nowhere.', _ending_in(KERAS_SUFFIX), affects='output', path='path')
+    onnx_output: str = setting('',
         'Where to save the model in ONNX too, in a file that ends in .onnx (needs the extra onnx); '
-        'by default nowhere.',
-        Check(
-            f'a file whose name ends in {ONNX_SUFFIX}',
-            lambda path: not path or path.endswith(ONNX_SUFFIX),
-        ),
-        affects='output',
-        path='path',
-    )
-    self_test_pictures: int = setting(
-        32,
-        'How many test images a fresh process labels with every export, to prove that each '
-        'scores as the trained model does; 0: none.',
-        at_least(0, '0 (no self-test) or more'),
-        affects='output',
-    )
-    final_tensor_name: str = setting(
-        'final_result',
+        'by default nowhere.', _ending_in(ONNX_SUFFIX), affects='output', path='path')
+    self_test_pictures: int = setting(32,
+        'How many test images a fresh process labels with every export, to prove that each scores '
+        'as the trained model does; 0: none.',
+        at_least(0, '0 (no self-test) or more'), affects='output')
+    final_tensor_name: str = setting('final_result',
         'The name of the output classification layer in the retrained graph.',
-        Check(
-            'a TensorFlow op name: letters, digits and . _ - /, without a colon',
-            lambda name: re.fullmatch(r'[A-Za-z0-9.][A-Za-z0-9_.\-/]*', name) is not None,
-        ),
-        affects='output',
-    )
-    intermediate_store_frequency: int = setting(
-        0,
+        _an_op_name(), affects='output')
+    intermediate_store_frequency: int = setting(0,
         'Store an intermediate graph every so many steps; 0: never.',
-        at_least(0, '0 (never) or more'),
-        affects='output',
-    )
-    intermediate_output_graphs_dir: str = setting(
-        '/tmp/intermediate_graph/',
-        'Where to save the intermediate graphs.',
-        affects='output',
-        path='path',
-    )
+        at_least(0, '0 (never) or more'), affects='output')
+    intermediate_output_graphs_dir: str = setting('/tmp/intermediate_graph/',
+        'Where to save the intermediate graphs.', affects='output', path='path')
+    # fmt: on
 
     def check(self) -> None:
         if not self.tflite_output:

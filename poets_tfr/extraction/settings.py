@@ -16,21 +16,13 @@ class ExtractionConfig(Settings):
 
     TITLE: ClassVar[str] = 'Features'
 
-    bottleneck_dir: str = setting(
-        '/tmp/bottleneck',
+    # fmt: off
+    bottleneck_dir: str = setting('/tmp/bottleneck',
         'Where computed features are kept for the next run.',
-        a_path(),
-        affects='speed',
-        path='path',
-    )
-    feature_batch_size: int = setting(
-        32,
-        'How many images go through the network at a time.',
-        within(1, 65_536),
-        affects='speed',
-    )
-    features_in_memory: OnOff = setting(
-        'on',
+        a_path(), affects='speed', path='path')
+    feature_batch_size: int = setting(32, 'How many images go through the network at a time.',
+        within(1, 65_536), affects='speed')
+    features_in_memory: OnOff = setting('on',
         'off: read the features of each step from bottleneck_dir, for sets too large for memory.',
-        affects='speed',
-    )
+        affects='speed')
+    # fmt: on

@@ -42,29 +42,21 @@ class ModelConfig(Settings):
 
     TITLE: ClassVar[str] = 'The model'
 
-    graph: str = setting(
-        ExportConfig().output_graph,
+    # fmt: off
+    graph: str = setting(ExportConfig().output_graph,
         'What to label with: a graph, a SavedModel folder, a TFLite, Keras or ONNX file, or the '
-        'folder of a run.',
-        affects='input',
-        path='path',
-    )
-    labels: str | None = setting(
-        None,
-        'Its labels, one a line; by default those that it carries.',
-        affects='input',
-        path='path',
-    )
+        'folder of a run.', affects='input', path='path')
+    labels: str | None = setting(None, 'Its labels, one a line; by default those that it carries.',
+        affects='input', path='path')
     input_layer: str | None = setting(None, f'Where images go into the graph. {_FOREIGN}')
     output_layer: str | None = setting(None, f'Where scores come out of the graph. {_FOREIGN}')
     input_height: int | None = setting(None, f'Image height that the graph wants. {_FOREIGN}')
     input_width: int | None = setting(None, f'Image width that the graph wants. {_FOREIGN}')
-    input_mean: float | None = setting(
-        None, f'The graph wants (pixel 0..255 - mean) / std. {_FOREIGN}'
-    )
-    input_std: float | None = setting(
-        None, f'The graph wants (pixel 0..255 - mean) / std. {_FOREIGN}'
-    )
+    input_mean: float | None = setting(None,
+        f'The graph wants (pixel 0..255 - mean) / std. {_FOREIGN}')
+    input_std: float | None = setting(None,
+        f'The graph wants (pixel 0..255 - mean) / std. {_FOREIGN}')
+    # fmt: on
 
     @property
     def feeding(self) -> Feeding:
@@ -77,11 +69,11 @@ class LabelConfig(Settings):
 
     TITLE: ClassVar[str] = 'What is written'
 
-    format: LabelFormat = setting(
-        'text',
+    # fmt: off
+    format: LabelFormat = setting('text',
         "How to write: text (the tutorial's lines), json (an object a line), csv or tsv.",
-        affects='output',
-    )
+        affects='output')
+    # fmt: on
     top_k: int = _top_k()
     min_score: float = _min_score()
 
@@ -92,23 +84,18 @@ class EvaluationConfig(Settings):
 
     TITLE: ClassVar[str] = 'Labelled images'
 
-    image_dir: str = setting(
-        '', about(ConversionConfig, 'image_dir').help, affects='input', path='path'
-    )
-    records_dir: str = setting(
-        '', 'Or where a conversion wrote its TFRecords.', affects='input', path='path'
-    )
+    # fmt: off
+    image_dir: str = setting('', about(ConversionConfig, 'image_dir').help,
+        affects='input', path='path')
+    records_dir: str = setting('', 'Or where a conversion wrote its TFRecords.',
+        affects='input', path='path')
     split: Split = setting('test', 'Which images of records_dir.', affects='input')
-    report_dir: str = setting(
-        '',
-        'Where report.html and report.json go; by default nowhere.',
-        affects='output',
-        path='path',
-    )
+    report_dir: str = setting('', 'Where report.html and report.json go; by default nowhere.',
+        affects='output', path='path')
     recursive: bool = setting(False, about(ConversionConfig, 'recursive').help, affects='input')
-    follow_links: bool = setting(
-        True, about(ConversionConfig, 'follow_links').help, affects='input'
-    )
+    follow_links: bool = setting(True, about(ConversionConfig, 'follow_links').help,
+        affects='input')
+    # fmt: on
 
     def check(self) -> None:
         if bool(self.image_dir) == bool(self.records_dir):
@@ -124,16 +111,13 @@ class ServeConfig(Settings):
 
     TITLE: ClassVar[str] = 'The page'
 
-    host: str = setting(
-        '127.0.0.1',
+    # fmt: off
+    host: str = setting('127.0.0.1',
         'Where to listen: 127.0.0.1 is this computer alone; 0.0.0.0 lets everybody in the network '
-        'label.',
-        Check('an address or a name', bool),
-        affects='output',
-    )
+        'label.', Check('an address or a name', bool), affects='output')
     port: int = setting(8077, 'On which port; 0: any that is free.', within(0, 65535))
-    max_upload_mib: int = setting(
-        20, 'The largest image file that is taken, in MiB.', within(1, 1024), affects='output'
-    )
+    max_upload_mib: int = setting(20, 'The largest image file that is taken, in MiB.',
+        within(1, 1024), affects='output')
+    # fmt: on
     top_k: int = _top_k()
     min_score: float = _min_score()

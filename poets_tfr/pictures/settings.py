@@ -15,32 +15,24 @@ class DistortionConfig(Settings):
 
     TITLE: ClassVar[str] = 'Random changes to the training images'
 
-    flip_left_right: bool = setting(
-        False, 'Whether to randomly flip half of the training images horizontally.'
-    )
-    random_crop: int = setting(
-        0,
-        'How much of a margin, in percent, to randomly crop off the training images: the window '
-        'is 1 / (1 + P/100) of the image, anywhere in it.',
-        within(0, 100),
-    )
-    random_scale: int = setting(
-        0,
+    # fmt: off
+    flip_left_right: bool = setting(False,
+        'Whether to randomly flip half of the training images horizontally.')
+    random_crop: int = setting(0,
+        'How much of a margin, in percent, to randomly crop off the training images: the window is '
+        '1 / (1 + P/100) of the image, anywhere in it.', within(0, 100))
+    random_scale: int = setting(0,
         'How much, in percent, to randomly scale up the size of the training images by.',
-        within(0, 100),
-    )
-    random_brightness: int = setting(
-        0,
+        within(0, 100))
+    random_brightness: int = setting(0,
         'How much, in percent, to randomly multiply the training image input pixels up or down by.',
-        within(0, 100),
-    )
-    augment_copies: int = setting(
-        8,
-        'With a distortion: how many distorted copies of each training image are kept as '
-        'features and trained on beside it; 0: distort the images of each step anew, which sends '
-        'them through the network in every step, as the original did.',
-        within(0, 1000, '0 (distort in every step) to 1000'),
-    )
+        within(0, 100))
+    augment_copies: int = setting(8,
+        'With a distortion: how many distorted copies of each training image are kept as features '
+        'and trained on beside it; 0: distort the images of each step anew, which sends them '
+        'through the network in every step, as the original did.',
+        within(0, 1000, '0 (distort in every step) to 1000'))
+    # fmt: on
 
     def check(self) -> None:
         copies = self.augment_copies

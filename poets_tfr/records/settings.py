@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, get_args
 
 from poets_tfr import files, places
 from poets_tfr.errors import InputError
-from poets_tfr.settings import Check, Settings, at_least, setting, within
+from poets_tfr.settings import Settings, at_least, matching, setting, within
 
 LabelStyle = Literal['original', 'folder']
 SplitBy = Literal['relative_path', 'given_path']
@@ -49,125 +49,67 @@ class ConversionConfig(Settings):
 
     TITLE: ClassVar[str] = 'Images and records'
 
-    image_dir: str = setting(
-        '', 'Path to folders of labeled images: one folder per class.', affects='input', path='path'
-    )
-    records_dir: str = setting(
-        '',
+    # fmt: off
+    image_dir: str = setting('', 'Path to folders of labeled images: one folder per class.',
+        affects='input', path='path')
+    records_dir: str = setting('',
         'Where the TFRecords go. For training, by default a folder in your cache; given without '
-        '--image_dir, training takes the records there.',
-        affects='output',
-        path='path',
-    )
-    classes: tuple[str, ...] = setting(
-        (), 'Folders to take as classes, comma-separated; by default all.', affects='records'
-    )
-    min_class_size: int = setting(
-        0,
+        '--image_dir, training takes the records there.', affects='output', path='path')
+    classes: tuple[str, ...] = setting((),
+        'Folders to take as classes, comma-separated; by default all.', affects='records')
+    min_class_size: int = setting(0,
         'Leave out classes of fewer images; 0: too small a class is an error.',
-        at_least(0, '0 (all are taken) or more'),
-        affects='records',
-    )
-    label_style: LabelStyle = setting(
-        'original',
+        at_least(0, '0 (all are taken) or more'), affects='records')
+    label_style: LabelStyle = setting('original',
         'How a folder becomes a label: original (lower case, one space for each run of other than '
-        'letters and digits) or folder (as it is named).',
-        affects='records',
-    )
-    validation_percentage: int = setting(
-        10,
-        'What percentage of images to use as a validation set.',
-        within(0, 99),
-        affects='records',
-    )
-    testing_percentage: int = setting(
-        10, 'What percentage of images to use as a test set.', within(0, 99), affects='records'
-    )
-    recursive: bool = setting(
-        False,
-        'Take the images of nested folders too; the class is the first level.',
-        affects='records',
-    )
-    store_max_side: int = setting(
-        0,
-        'Store larger images scaled down to this many pixels on their longer side (JPEG of '
-        'quality 95): phone photos take a tenth of the space and are read many times faster. '
-        '0: as large as they are.',
-        at_least(0, '0 (as large as it is) or more'),
-        affects='records',
-    )
-    on_bad_image: OnBadImage = setting(
-        'skip', 'What to do with a file that cannot be decoded: skip (and list) it, or fail.',
-        affects='output',
-    )  # fmt: skip
-    max_bad_fraction: float = setting(
-        0.1,
-        'Fail when more than this fraction of the images is bad.',
-        within(0, 1),
-        affects='output',
-    )
-    on_duplicate: OnDuplicate = setting(
-        'keep',
-        'What to do with files of the same content: keep them (and warn of those in two classes '
-        'or splits), drop all but the first by name, or fail.',
-        affects='records',
-    )
-    split_by: SplitBy = setting(
-        'relative_path',
+        'letters and digits) or folder (as it is named).', affects='records')
+    validation_percentage: int = setting(10,
+        'What percentage of images to use as a validation set.', within(0, 99), affects='records')
+    testing_percentage: int = setting(10, 'What percentage of images to use as a test set.',
+        within(0, 99), affects='records')
+    recursive: bool = setting(False,
+        'Take the images of nested folders too; the class is the first level.', affects='records')
+    store_max_side: int = setting(0,
+        'Store larger images scaled down to this many pixels on their longer side (JPEG of quality '
+        '95): phone photos take a tenth of the space and are read many times faster. 0: as large '
+        'as they are.', at_least(0, '0 (as large as it is) or more'), affects='records')
+    on_bad_image: OnBadImage = setting('skip',
+        'What to do with a file that cannot be decoded: skip (and list) it, or fail.',
+        affects='output')
+    max_bad_fraction: float = setting(0.1,
+        'Fail when more than this fraction of the images is bad.', within(0, 1), affects='output')
+    on_duplicate: OnDuplicate = setting('keep',
+        'What to do with files of the same content: keep them (and warn of those in two classes or '
+        'splits), drop all but the first by name, or fail.', affects='records')
+    split_by: SplitBy = setting('relative_path',
         'Which path decides the split: relative_path (<class>/<file>: moving the folder changes '
-        'nothing) or given_path (image_dir as typed, as the original did).',
-        affects='records',
-    )
-    split_prefix: str = setting(
-        '',
+        'nothing) or given_path (image_dir as typed, as the original did).', affects='records')
+    split_prefix: str = setting('',
         "Split by given path, with this in place of image_dir: 'tf_files/flower_photos' gives the "
-        "published tutorial's test set.",
-        affects='records',
-    )
-    follow_links: bool = setting(
-        True, 'Whether links that lead out of image_dir are followed.', affects='records'
-    )
-    max_pixels: int = setting(
-        MAX_PIXELS,
+        "published tutorial's test set.", affects='records')
+    follow_links: bool = setting(True, 'Whether links that lead out of image_dir are followed.',
+        affects='records')
+    max_pixels: int = setting(MAX_PIXELS,
         'Skip images of more pixels; their header tells, before they are decoded.',
-        within(1, 2 * MAX_PIXELS),
-        affects='records',
-    )
-    dataset_name: str = setting(
-        '',
+        within(1, 2 * MAX_PIXELS), affects='records')
+    dataset_name: str = setting('',
         "Begins the shards' names; by default the base name of image_dir.",
-        Check(
-            'lower-case letters, digits and _, beginning with a letter',
-            lambda name: not name or re.fullmatch(r'[a-z][a-z0-9_]*', name) is not None,
-        ),
-        affects='output',
-    )
-    num_shards: int = setting(
-        0,
-        'Shards per split; 0: one for every --shard_mib.',
-        within(0, 99_999, '0 (from the sizes) to 99999'),
-        affects='speed',
-    )
-    shard_mib: int = setting(
-        128, 'About how large a shard is, in MiB.', within(1, 1 << 20), affects='speed'
-    )
-    write_index: bool = setting(
-        False,
+        matching(r'[a-z][a-z0-9_]*', 'lower-case letters, digits and _, beginning with a letter'),
+        affects='output')
+    num_shards: int = setting(0, 'Shards per split; 0: one for every --shard_mib.',
+        within(0, 99_999, '0 (from the sizes) to 99999'), affects='speed')
+    shard_mib: int = setting(128, 'About how large a shard is, in MiB.',
+        within(1, 1 << 20), affects='speed')
+    write_index: bool = setting(False,
         "Also write <shard>.idx: each record's offset and size, as DALI reads them.",
-        affects='output',
-    )
-    workers: int = setting(
-        0,
+        affects='output')
+    workers: int = setting(0,
         'Threads that decode and check images; 0: one more than there are cores.',
-        within(0, 4096, '0 (as the cores want) to 4096'),
-        affects='speed',
-    )
-    lock_timeout: int = setting(
-        3600,
+        within(0, 4096, '0 (as the cores want) to 4096'), affects='speed')
+    lock_timeout: int = setting(3600,
         'How many seconds to wait while another run writes into records_dir; 0: do not wait.',
-        at_least(0, '0 (do not wait) or more'),
-        affects='speed',
-    )
+        at_least(0, '0 (do not wait) or more'), affects='speed')
+    # fmt: on
 
     def check(self) -> None:
         if self.image_dir and self.records_dir and _is_inside(self.records_dir, self.image_dir):

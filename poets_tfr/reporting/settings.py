@@ -22,35 +22,22 @@ class ReportingConfig(Settings):
 
     TITLE: ClassVar[str] = 'What is shown'
 
-    summaries_dir: str = setting(
-        '/tmp/retrain_logs',
-        'Where to save summary logs for TensorBoard.',
-        a_path(),
-        affects='output',
-        path='path',
-    )
-    print_misclassified_test_images: bool = setting(
-        False, 'Whether to print out the test images that were mistaken.', affects='output'
-    )
-    log_steps: LogSteps = setting(
-        'auto',
+    # fmt: off
+    summaries_dir: str = setting('/tmp/retrain_logs', 'Where to save summary logs for TensorBoard.',
+        a_path(), affects='output', path='path')
+    print_misclassified_test_images: bool = setting(False,
+        'Whether to print out the test images that were mistaken.', affects='output')
+    log_steps: LogSteps = setting('auto',
         "Which training steps are logged: all (the original's lines, every eval_step_interval), "
-        'few (about ten), or auto: few on a terminal, all elsewhere.',
-        affects='output',
-    )
-    projector_pictures: int = setting(
-        1000,
+        'few (about ten), or auto: few on a terminal, all elsewhere.', affects='output')
+    projector_pictures: int = setting(1000,
         "How many images TensorBoard's projector shows; 0: no projector.",
-        within(0, 10_000, '0 (none) to 10000'),
-        affects='output',
-    )
-    profile_steps: str = setting(
-        '',
+        within(0, 10_000, '0 (none) to 10000'), affects='output')
+    profile_steps: str = setting('',
         'Record a profile of these training steps, the first and the last: 100,200. TensorBoard '
         'shows it where tensorboard-plugin-profile is installed.',
-        Check('two steps, the first and the last: 100,200', _in_order),
-        affects='output',
-    )
+        Check('two steps, the first and the last: 100,200', _in_order), affects='output')
+    # fmt: on
 
     @property
     def profiled(self) -> tuple[int, int] | None:

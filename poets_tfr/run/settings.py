@@ -29,13 +29,12 @@ class RunFolderConfig(Settings):
 
     TITLE: ClassVar[str] = 'The run'
 
-    run_dir: str = setting(
-        '',
+    # fmt: off
+    run_dir: str = setting('',
         'Keep everything of a run (graph, labels, logs, report, checkpoints) in a new numbered '
         'folder below this one; downloads, records and features are shared, in your cache.',
-        affects='output',
-        path='path',
-    )
+        affects='output', path='path')
+    # fmt: on
 
     def check(self) -> None:
         if files.is_remote(self.run_dir):

@@ -44,82 +44,52 @@ class HeadConfig(Settings):
 
     TITLE: ClassVar[str] = 'Training the head'
 
-    how_many_training_steps: int = setting(
-        4000,
-        'How many training steps to run before ending.',
-        within(0, _MOST_STEPS),
-    )
-    learning_rate: float = setting(
-        0.01, 'How large a learning rate to use when training.', positive()
-    )
-    train_batch_size: int = setting(
-        100, 'How many images to train on at a time; -1: all.', _batch_size()
-    )
-    validation_batch_size: int = setting(
-        100,
+    # fmt: off
+    how_many_training_steps: int = setting(4000, 'How many training steps to run before ending.',
+        within(0, _MOST_STEPS))
+    learning_rate: float = setting(0.01, 'How large a learning rate to use when training.',
+        positive())
+    train_batch_size: int = setting(100, 'How many images to train on at a time; -1: all.',
+        _batch_size())
+    validation_batch_size: int = setting(100,
         'How many images, drawn at random, an evaluation uses; -1: the whole validation set, which '
-        'gives steadier results.',
-        _batch_size(),
-    )
-    test_batch_size: int = setting(
-        -1, 'How many images to test on at the end; -1: the whole test set, exactly.', _batch_size()
-    )
-    eval_step_interval: int = setting(
-        10, 'How often to evaluate the training results, in steps.', within(1, _MOST_STEPS)
-    )
-    seed: int = setting(
-        0, 'The same seed gives the same result, to the bit, on one machine.', within(0, 2**31 - 1)
-    )
-    optimizer: Optimizer = setting(
-        'sgd',
+        'gives steadier results.', _batch_size())
+    test_batch_size: int = setting(-1,
+        'How many images to test on at the end; -1: the whole test set, exactly.', _batch_size())
+    eval_step_interval: int = setting(10, 'How often to evaluate the training results, in steps.',
+        within(1, _MOST_STEPS))
+    seed: int = setting(0, 'The same seed gives the same result, to the bit, on one machine.',
+        within(0, 2**31 - 1))
+    optimizer: Optimizer = setting('sgd',
         "sgd (plain, the original's), momentum (0.9), adam, or lbfgs: the whole training set in "
-        'each step, until it has converged.',
-    )
-    learning_rate_schedule: LearningRateSchedule = setting(
-        'constant', 'constant, or cosine: from learning_rate down to 0 at the end.'
-    )
-    weight_decay: float = setting(
-        0.0,
+        'each step, until it has converged.')
+    learning_rate_schedule: LearningRateSchedule = setting('constant',
+        'constant, or cosine: from learning_rate down to 0 at the end.')
+    weight_decay: float = setting(0.0,
         'Half of this, times the sum of the squared weights, is added to the loss; with adam the '
         'decay is decoupled (AdamW).',
-        Check('a finite number, 0 or more', lambda value: 0 <= value < math.inf),
-    )
-    label_smoothing: float = setting(
-        0.0,
+        Check('a finite number, 0 or more', lambda value: 0 <= value < math.inf))
+    label_smoothing: float = setting(0.0,
         'How much of each label is spread evenly over all classes.',
-        Check('0 to below 1', lambda value: 0 <= value < 1),
-    )
-    standardize_features: bool = setting(
-        False,
+        Check('0 to below 1', lambda value: 0 <= value < 1))
+    standardize_features: bool = setting(False,
         'Train on features of mean 0 and deviation 1, by the training set; the exported model is '
-        'of the usual form.',
-    )
-    sampling: Sampling = setting(
-        'class_uniform',
-        'How images are drawn: class_uniform (each class as often) or natural (each image).',
-    )
-    class_weights: ClassWeights = setting(
-        'none',
+        'of the usual form.')
+    sampling: Sampling = setting('class_uniform',
+        'How images are drawn: class_uniform (each class as often) or natural (each image).')
+    class_weights: ClassWeights = setting('none',
         'auto: the images of rare classes weigh more, so that all classes weigh alike; for '
-        '--sampling=natural, whole batches and lbfgs.',
-    )
-    early_stopping_patience: int = setting(
-        0,
+        '--sampling=natural, whole batches and lbfgs.')
+    early_stopping_patience: int = setting(0,
         'Stop after so many evaluations without a better one on the whole validation set, and keep '
-        'the best head; 0: never.',
-        within(0, _MOST_STEPS, f'0 (never) to {_MOST_STEPS}'),
-    )
-    head_search: HeadSearch = setting(
-        'none',
+        'the best head; 0: never.', within(0, _MOST_STEPS, f'0 (never) to {_MOST_STEPS}'))
+    head_search: HeadSearch = setting('none',
         'auto: try a small grid of settings beside those given, and take the best by validation '
-        'accuracy; seconds, on computed features.',
-    )
-    warm_start: str = setting(
-        '',
+        'accuracy; seconds, on computed features.')
+    warm_start: str = setting('',
         'A graph that this program wrote, or a --checkpoint_path: classes of the same names start '
-        'from its weights.',
-        path='path',
-    )
+        'from its weights.', path='path')
+    # fmt: on
 
     def check(self) -> None:
         self._check_lbfgs()
@@ -151,25 +121,17 @@ class CheckpointConfig(Settings):
 
     TITLE: ClassVar[str] = 'Going on after a kill'
 
-    resume: bool = setting(
-        False,
+    # fmt: off
+    resume: bool = setting(False,
         'Go on from the checkpoint in --checkpoint_path, to the same result as an undisturbed run; '
-        'where there is none, begin.',
-        affects='output',
-    )
-    checkpoint_path: str = setting(
-        '/tmp/_retrain_checkpoint',
+        'where there is none, begin.', affects='output')
+    checkpoint_path: str = setting('/tmp/_retrain_checkpoint',
         'A folder where training keeps its state, so that --resume can go on.',
-        a_path(),
-        affects='output',
-        path='path',
-    )
-    save_checkpoints_secs: float = setting(
-        10.0,
+        a_path(), affects='output', path='path')
+    save_checkpoints_secs: float = setting(10.0,
         'How often training keeps its state: what a killed run loses at most.',
-        at_least(0, '0 or more'),
-        affects='output',
-    )
+        at_least(0, '0 or more'), affects='output')
+    # fmt: on
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -178,36 +140,27 @@ class FineTuneConfig(Settings):
 
     TITLE: ClassVar[str] = 'Fine-tuning the network'
 
-    fine_tune_from: str = setting(
-        '',
+    # fmt: off
+    fine_tune_from: str = setting('',
         'After the head, train the network too: from this layer on (its name in Keras), or all. '
-        'For inception_v3 and keras.applications. The better by validation is exported.',
-    )
-    fine_tune_steps: int = setting(
-        1000, 'How many steps to fine-tune at most.', within(1, _MOST_STEPS)
-    )
-    fine_tune_learning_rate: float = setting(
-        1e-4, "The highest learning rate of fine-tuning, Adam's.", positive()
-    )
-    fine_tune_warmup_steps: int = setting(
-        100, 'Over how many steps the learning rate rises from 0.', within(0, _MOST_STEPS)
-    )
-    fine_tune_batch_size: int = setting(
-        32, 'How many images a step of fine-tuning trains on.', within(1, _MOST_IN_BATCH)
-    )
-    fine_tune_eval_interval: int = setting(
-        100, 'How often to go through the validation images, in steps.', within(1, _MOST_STEPS)
-    )
-    fine_tune_patience: int = setting(
-        5,
+        'For inception_v3 and keras.applications. The better by validation is exported.')
+    fine_tune_steps: int = setting(1000, 'How many steps to fine-tune at most.',
+        within(1, _MOST_STEPS))
+    fine_tune_learning_rate: float = setting(1e-4,
+        "The highest learning rate of fine-tuning, Adam's.", positive())
+    fine_tune_warmup_steps: int = setting(100,
+        'Over how many steps the learning rate rises from 0.', within(0, _MOST_STEPS))
+    fine_tune_batch_size: int = setting(32, 'How many images a step of fine-tuning trains on.',
+        within(1, _MOST_IN_BATCH))
+    fine_tune_eval_interval: int = setting(100,
+        'How often to go through the validation images, in steps.', within(1, _MOST_STEPS))
+    fine_tune_patience: int = setting(5,
         'Stop after so many evaluations that are no better; 0: never.',
-        within(0, _MOST_STEPS, f'0 (never stop early) to {_MOST_STEPS}'),
-    )
-    fine_tune_precision: TrainingPrecision = setting(
-        'auto',
+        within(0, _MOST_STEPS, f'0 (never stop early) to {_MOST_STEPS}'))
+    fine_tune_precision: TrainingPrecision = setting('auto',
         'bfloat16: mixed precision, faster where the GPU has it; auto: on such GPUs (NVIDIA Ampere '
-        'and later).',
-    )
+        'and later).')
+    # fmt: on
 
     def check(self) -> None:
         if not self.is_on:
