@@ -19,7 +19,7 @@ from poets_tfr.records import codecs, remarks
 from poets_tfr.records.folders import Folders, is_hidden, is_system_folder
 from poets_tfr.records.image_dir import look_into
 from poets_tfr.records.labels import label_of, possible_labels
-from poets_tfr.records.manifest import MANIFEST
+from poets_tfr.records.manifest import MANIFEST, MOST_IN_TABLE
 from poets_tfr.records.reading import Records
 from poets_tfr.records.remarks import Remarks
 from poets_tfr.reporting import about, metrics, report
@@ -31,7 +31,8 @@ from poets_tfr.training.predictions import Predictions
 log = logging.getLogger('poets_tfr')
 
 _BATCH = 32
-_MOST_IN_TABLE = 20  # classes in a confusion matrix of text
+_MOST_IN_MATRIX = 20  # classes in a confusion matrix of text
+_WEAKEST = 20  # classes in a table that has no room for all
 
 
 class LabelledFile(NamedTuple):
@@ -129,20 +130,25 @@ def evaluate(
 
 
 def table(figures: Metrics, labels: Sequence[str]) -> str:
-    """Class by class, and of few classes what is taken for what."""
-    names = [printable(label) for label in labels]
-    width = max(len('class'), *map(len, names))
+    """Class by class (of many, the weakest), and of few classes what is taken for what."""
+    is_whole = len(labels) <= MOST_IN_TABLE
+    chosen = range(len(labels)) if is_whole else figures.weakest(_WEAKEST).tolist()
+    names = [printable(labels[i]) for i in chosen]
+    width = max([len('class'), *map(len, names)])
     lines = [f'{"class":{width}}  pictures  precision    recall        F1']
-    columns = zip(
-        names, figures.support, figures.precision, figures.recall, figures.f1, strict=True
-    )
-    for name, pictures, *shares in columns:
+    for name, i in zip(names, chosen, strict=True):
+        shares = figures.precision[i], figures.recall[i], figures.f1[i]
         cells = ''.join(f'{_percent(share):>10}' for share in shares)
-        lines.append(f'{name:{width}}{pictures:>10,} {cells}')
-    if len(labels) <= _MOST_IN_TABLE:
+        lines.append(f'{name:{width}}{figures.support[i]:>10,} {cells}')
+    if not is_whole:
+        lines.append(
+            f'Of {len(labels):,} classes the {len(chosen)} weakest; --report_dir has all of them.'
+        )
+    if len(labels) <= _MOST_IN_MATRIX:
         lines += ['', 'Rows: what they are; columns: what they were taken for, in the same order.']
-        cell = max(4, len(str(figures.confusion.max())) + 1)
-        for name, counts in zip(names, figures.confusion, strict=True):
+        confusion = figures.confusion
+        cell = max(4, len(str(confusion.max())) + 1)
+        for name, counts in zip(names, confusion, strict=True):
             lines.append(
                 f'{name:{width}} ' + ''.join(f'{count or ".":>{cell}}' for count in counts)
             )

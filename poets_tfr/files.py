@@ -288,9 +288,10 @@ def write_json(path: str, value: Any) -> None:
     write_bytes(path, json_bytes(value))
 
 
-def json_bytes(value: Any) -> bytes:
-    """The same for the same value: sorted keys, two spaces, one final newline."""
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True)
+def json_bytes(value: Any, indent: bool = True) -> bytes:
+    """The same for the same value: sorted keys, two spaces (or none), one final newline."""
+    layout: dict[str, Any] = {'indent': 2} if indent else {'separators': (',', ':')}
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, **layout)
     return text.encode('ascii') + b'\n'
 
 

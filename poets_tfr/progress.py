@@ -79,6 +79,8 @@ def timed(timings: dict[str, float], name: str) -> Iterator[None]:
 
 def printable(text: str) -> str:
     """A path on one line of any terminal: control characters, and what is not UTF-8, escaped."""
+    if text.isprintable():  # and so UTF-8
+        return text
     readable = text.encode('utf-8', 'backslashreplace').decode()
     return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in readable)
 

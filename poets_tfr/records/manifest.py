@@ -35,6 +35,8 @@ DUPLICATES = 'duplicates.tsv'
 INDEX_SUFFIX = '.index.jsonl'
 DALI_SUFFIX = '.idx'
 FORMAT = 'poets_tfr records 1'
+MOST_IN_TABLE = 50  # classes
+_AT_EACH_END = 10
 # Records without them in their manifest have the defaults.
 _LATER_SETTINGS = 'min_class_size', 'label_style'
 CONVERT_AGAIN = (
@@ -374,13 +376,34 @@ def dali_index(index: ShardIndex) -> bytes:
     return ''.join(f'{e.offset} {e.bytes}\n' for e in index.entries if e.is_record).encode()
 
 
+def in_table(totals: Sequence[int]) -> list[int | None]:
+    """The classes that a table of pictures per class has; None stands for those left out.
+
+    Of more than MOST_IN_TABLE only the largest and the smallest ones, by size.
+    """
+    if len(totals) <= MOST_IN_TABLE:
+        return list(range(len(totals)))
+    order = sorted(range(len(totals)), key=lambda i: (-totals[i], i))
+    return [*order[:_AT_EACH_END], None, *order[-_AT_EACH_END:]]
+
+
 def table(labels: Sequence[str], counts: Mapping[str, Sequence[int]]) -> str:
     """A text table of pictures per class and split, with totals."""
     splits = [split for split in SPLITS if split in counts]
-    names = [printable(label) for label in labels]
+    chosen = in_table([sum(of) for of in zip(*(counts[s] for s in splits), strict=True)])
+    names = ['...' if i is None else printable(labels[i]) for i in chosen]
     width = max(len('total'), *map(len, names))
-    rows = [(name, [counts[split][i] for split in splits]) for i, name in enumerate(names)]
+    rows = [
+        (name, [] if i is None else [counts[split][i] for split in splits])
+        for name, i in zip(names, chosen, strict=True)
+    ]
     rows.append(('total', [sum(counts[split]) for split in splits]))
     lines = [f'{"class":{width}} ' + ''.join(f'{split:>12}' for split in splits)]
     lines += [f'{name:{width}} ' + ''.join(f'{n:>12,}' for n in row) for name, row in rows]
+    if None in chosen:
+        lines.append(abridged(len(labels)))
     return '\n'.join(lines)
+
+
+def abridged(classes: int) -> str:
+    return f'Of {classes:,} classes the {_AT_EACH_END} largest and the {_AT_EACH_END} smallest.'

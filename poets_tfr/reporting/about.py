@@ -10,7 +10,7 @@ from typing import Any
 
 import poets_tfr
 from poets_tfr.progress import printable
-from poets_tfr.records.manifest import Manifest
+from poets_tfr.records.manifest import Manifest, abridged, in_table
 from poets_tfr.records.settings import SPLITS
 
 ACCURACY, CROSS_ENTROPY = 'accuracy_1', 'cross_entropy_1'  # the original's tags, suffix and all
@@ -120,15 +120,20 @@ def configuration_text(settings: Mapping[str, object], versions: Mapping[str, st
 def records_text(manifest: Manifest) -> str:
     """The data set: how many pictures of each class and split, and what was left out."""
     counts = [manifest.splits[split].pictures_per_class for split in SPLITS]
+    labels = manifest.labels
+    chosen = in_table([sum(numbers) for numbers in zip(*counts, strict=True)])
     rows: list[Sequence[object]] = [
-        (label, *numbers, sum(numbers))
-        for label, *numbers in zip(manifest.labels, *counts, strict=True)
+        ['...'] * (len(SPLITS) + 2)
+        if i is None
+        else (labels[i], *(of[i] for of in counts), sum(of[i] for of in counts))
+        for i in chosen
     ]
     totals = [sum(numbers) for numbers in counts]
     rows.append(('total', *totals, sum(totals)))
     left_out = f'{manifest.skipped:,} files were skipped, {manifest.ignored:,} ignored.'
     reasons = _table(('skipped because', 'files'), sorted(manifest.skip_reasons.items()))
-    parts = [_table(('class', *SPLITS, 'all'), rows), left_out]
+    parts = [_table(('class', *SPLITS, 'all'), rows)]
+    parts += [abridged(len(labels)), left_out] if None in chosen else [left_out]
     return '\n\n'.join([*parts, *([reasons] if manifest.skip_reasons else [])])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from poets_tfr.training.predictions import Predictions
 
 CALIBRATION_BINS = 10
 CURVE_THRESHOLDS = 101
+DENSE_CLASSES = 100  # of more, reports hold what scales with thousands
+_DECIMALS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,19 +45,17 @@ class Metrics:
     macro_accuracy: the mean of the recalls of those classes that have pictures: each class counts
       as much, however few its pictures.
     cross_entropy: mean, in nats.
-    confusion: int64 [classes, classes], rows are the true labels, columns the predicted ones.
-    precision, recall, f1: float64 [classes]. F1 is 0 where precision or recall is 0 or undefined,
-      and NaN for a class that neither occurs nor is predicted.
+    pairs: int64 [n, 3], ascending: label, predicted label, how many pictures. Those that occur: it
+      grows with the pictures, not with the square of the classes.
+    classes: how many there are.
     """
 
     pictures: int
     accuracy: float
     macro_accuracy: float
     cross_entropy: float
-    confusion: np.ndarray
-    precision: np.ndarray
-    recall: np.ndarray
-    f1: np.ndarray
+    pairs: np.ndarray
+    classes: int
     calibration: Calibration
 
     @property
@@ -70,30 +71,82 @@ class Metrics:
         return float(self.support.max() / self.pictures) if self.pictures else float('nan')
 
     @property
+    def confusion(self) -> np.ndarray:
+        """int64 [classes, classes], made anew: rows are the true labels, columns the predicted."""
+        return self.confusion_of(np.arange(self.classes))
+
+    def confusion_of(self, chosen: np.ndarray) -> np.ndarray:
+        """int64 [n, n]: the rows and columns of some classes, given in ascending order."""
+        place = np.full(self.classes, -1)
+        place[chosen] = np.arange(len(chosen))
+        rows, columns = place[self.pairs[:, 0]], place[self.pairs[:, 1]]
+        inside = (rows >= 0) & (columns >= 0)
+        confusion = np.zeros((len(chosen), len(chosen)), np.int64)
+        confusion[rows[inside], columns[inside]] = self.pairs[inside, 2]
+        return confusion
+
+    @functools.cached_property
     def support(self) -> np.ndarray:
         """int64 [classes]: pictures of each class."""
-        return self.confusion.sum(axis=1)
+        return self._per_class(0)
+
+    @functools.cached_property
+    def times_predicted(self) -> np.ndarray:
+        """int64 [classes]: how many pictures were taken for each class."""
+        return self._per_class(1)
+
+    @functools.cached_property
+    def right(self) -> np.ndarray:
+        """int64 [classes]: how many pictures of each class were labelled rightly."""
+        return self._per_class(0, self.pairs[:, 0] == self.pairs[:, 1])
+
+    @functools.cached_property
+    def precision(self) -> np.ndarray:
+        """float64 [classes]."""
+        return _share(self.right, self.times_predicted)
+
+    @functools.cached_property
+    def recall(self) -> np.ndarray:
+        """float64 [classes]."""
+        return _share(self.right, self.support)
+
+    @functools.cached_property
+    def f1(self) -> np.ndarray:
+        """float64 [classes]: 0 where precision or recall is 0 or undefined, NaN where both are."""
+        return _share(2 * self.right, self.times_predicted + self.support)
+
+    def most_mistaken(self, most: int) -> np.ndarray:
+        """int [<= most], ascending: the classes that take part in the most mistakes."""
+        wrong = self.times_predicted + self.support - 2 * self.right
+        return np.sort(np.argsort(-wrong, kind='stable')[:most])
+
+    def weakest(self, most: int) -> np.ndarray:
+        """int [<= most]: the classes with pictures whose recall is lowest, the lowest first.
+
+        Of equal ones, that with the most pictures first.
+        """
+        order = np.lexsort((-self.support, self.recall))
+        return order[self.support[order] > 0][:most]
+
+    def worst_pairs(self, most: int) -> np.ndarray:
+        """int64 [<= most, 3]: the commonest mistakes, as in `pairs`, the commonest first."""
+        mistakes = self.pairs[self.pairs[:, 0] != self.pairs[:, 1]]
+        return mistakes[np.argsort(-mistakes[:, 2], kind='stable')[:most]]
 
     def to_json(self, labels: Sequence[str]) -> dict[str, Any]:
-        """Plain values; what is undefined is None."""
-        columns = zip(self.precision, self.recall, self.f1, self.support, strict=True)
+        """Plain values; what is undefined is None.
+
+        Of more than DENSE_CLASSES `classes` holds columns in the order of the labels, its shares
+        rounded, and `confusion` the `pairs`.
+        """
         return {
             'pictures': self.pictures,
             'accuracy': _plain(self.accuracy),
             'macro_accuracy': _plain(self.macro_accuracy),
             'cross_entropy': _plain(self.cross_entropy),
             'expected_calibration_error': _plain(self.calibration.error),
-            'classes': [
-                {
-                    'label': label,
-                    'precision': _plain(precision),
-                    'recall': _plain(recall),
-                    'f1': _plain(f1),
-                    'pictures': int(support),
-                }
-                for label, (precision, recall, f1, support) in zip(labels, columns, strict=True)
-            ],
-            'confusion': self.confusion.tolist(),
+            'classes': self._class_rows(labels) if is_dense(labels) else self._class_columns(),
+            'confusion': (self.confusion if is_dense(labels) else self.pairs).tolist(),
             'calibration': {
                 'counts': self.calibration.counts.tolist(),
                 'confidences': [_plain(value) for value in self.calibration.confidences],
@@ -102,22 +155,19 @@ class Metrics:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Metrics:
-        """What `to_json` made. Raises KeyError, TypeError or ValueError: something else."""
-        classes, calibration = value['classes'], value['calibration']
+    def from_json(cls, value: Mapping[str, Any], classes: int) -> Metrics:
+        """What `to_json` made, of so many classes; 0.1 wrote the whole matrix of any number.
 
-        def column(name: str) -> np.ndarray:
-            return np.array([each[name] for each in classes], np.float64)
-
+        Raises KeyError, TypeError or ValueError: something else.
+        """
+        calibration = value['calibration']
         return cls(
             pictures=value['pictures'],
             accuracy=_number(value['accuracy']),
             macro_accuracy=_number(value['macro_accuracy']),
             cross_entropy=_number(value['cross_entropy']),
-            confusion=np.array(value['confusion'], np.int64).reshape(len(classes), len(classes)),
-            precision=column('precision'),
-            recall=column('recall'),
-            f1=column('f1'),
+            pairs=_pairs_from_json(value['confusion'], classes),
+            classes=classes,
             calibration=Calibration(
                 np.array(calibration['counts'], np.int64),
                 np.array(calibration['confidences'], np.float64),
@@ -126,29 +176,55 @@ class Metrics:
             ),
         )
 
+    def _per_class(self, column: int, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """int64 [classes]: pictures of the chosen pairs, by the label in one of their columns."""
+        counts = np.zeros(self.classes, np.int64)
+        np.add.at(counts, self.pairs[chosen, column], self.pairs[chosen, 2])
+        return counts
+
+    def _class_rows(self, labels: Sequence[str]) -> list[dict[str, Any]]:
+        columns = zip(self.precision, self.recall, self.f1, self.support, strict=True)
+        return [
+            {
+                'label': label,
+                'precision': _plain(precision),
+                'recall': _plain(recall),
+                'f1': _plain(f1),
+                'pictures': int(support),
+            }
+            for label, (precision, recall, f1, support) in zip(labels, columns, strict=True)
+        ]
+
+    def _class_columns(self) -> dict[str, list[Any]]:
+        shares = {'precision': self.precision, 'recall': self.recall, 'f1': self.f1}
+        rounded = {
+            name: [_plain(value) for value in column.round(_DECIMALS).tolist()]
+            for name, column in shares.items()
+        }
+        return {**rounded, 'pictures': self.support.tolist()}
+
+
+def is_dense(labels: Sequence[str]) -> bool:
+    """Whether so few classes are reported one by one, with the whole matrix."""
+    return len(labels) <= DENSE_CLASSES
+
 
 def measure(predictions: Predictions) -> Metrics:
     """All the figures of some predictions."""
-    classes = predictions.scores.shape[1]
-    labels, predicted = predictions.labels, predictions.predicted
-    pairs = labels.astype(np.int64) * classes + predicted
-    confusion = np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
-    right = confusion.diagonal()
-    precision = _share(right, confusion.sum(axis=0))
-    recall = _share(right, confusion.sum(axis=1))
-    f1 = _share(2 * right, confusion.sum(axis=0) + confusion.sum(axis=1))
-    seen = recall[~np.isnan(recall)]
-    return Metrics(
+    labels, classes = predictions.labels, predictions.scores.shape[1]
+    taken = labels.astype(np.int64) * classes + predictions.predicted
+    pairs, counts = np.unique(taken, return_counts=True)
+    figures = Metrics(
         pictures=len(predictions),
         accuracy=predictions.accuracy,
-        macro_accuracy=float(seen.mean()) if len(seen) else float('nan'),
+        macro_accuracy=float('nan'),
         cross_entropy=predictions.cross_entropy,
-        confusion=confusion,
-        precision=precision,
-        recall=recall,
-        f1=f1,
+        pairs=np.column_stack([*np.divmod(pairs, classes), counts]),
+        classes=classes,
         calibration=_calibration(predictions),
     )
+    seen = figures.recall[figures.support > 0]
+    return dataclasses.replace(figures, macro_accuracy=float(seen.mean()) if len(seen) else np.nan)
 
 
 def wilson_interval(right: int, pictures: int) -> tuple[float, float]:
@@ -169,7 +245,7 @@ def wilson_interval(right: int, pictures: int) -> tuple[float, float]:
 def worst_mistakes(predictions: Predictions, most: int) -> np.ndarray:
     """int [<= most]: the rows that are wrong with the highest scores, the worst first."""
     wrong = np.flatnonzero(predictions.predicted != predictions.labels)
-    confidence = predictions.scores[wrong].max(axis=1)
+    confidence = predictions.confidence[wrong]
     order = wrong[np.argsort(-confidence, kind='stable')]
     _, first = np.unique([predictions.paths[row] for row in order], return_index=True)
     return order[np.sort(first)][:most]  # a picture that was drawn twice counts once
@@ -207,7 +283,7 @@ def precision_recall(
 
 
 def _calibration(predictions: Predictions) -> Calibration:
-    confidence = predictions.scores.max(axis=1).astype(np.float64)
+    confidence = predictions.confidence.astype(np.float64)
     right = predictions.predicted == predictions.labels
     bins = (np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1).clip(0, CALIBRATION_BINS - 1)
     counts = np.bincount(bins, minlength=CALIBRATION_BINS)
@@ -224,6 +300,17 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """part / whole; NaN where the whole is 0."""
     nothing = np.full(len(whole), np.nan)
     return np.divide(part, whole, out=nothing, where=whole > 0)
+
+
+def _pairs_from_json(confusion: Sequence[Sequence[int]], classes: int) -> np.ndarray:
+    if classes <= DENSE_CLASSES or all(len(row) == classes for row in confusion):
+        dense = np.array(confusion, np.int64).reshape(classes, classes)
+        rows, columns = np.nonzero(dense)
+        return np.column_stack([rows, columns, dense[rows, columns]])
+    pairs = np.array(confusion, np.int64).reshape(len(confusion), 3)
+    if len(pairs) and (pairs.min() < 0 or pairs[:, :2].max() >= classes):
+        raise ValueError(f'confusion: there are {classes} classes')
+    return pairs
 
 
 def _number(value: float | None) -> float:

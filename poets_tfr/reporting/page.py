@@ -1,19 +1,40 @@
-"""report.json's value -> report.html: one file, no scripts, nothing fetched from anywhere."""
+"""report.json's value -> report.html: one file, nothing fetched from anywhere.
+
+It has no script, but for the one that finds a class among many; the page's policy names its digest,
+so that nothing else can run.
+"""
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import math
 import shlex
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from poets_tfr.progress import printable
-from poets_tfr.reporting.metrics import wilson_interval
+from poets_tfr.reporting.metrics import Metrics, wilson_interval
 
 _WIDTH, _HEIGHT = 420, 240  # of a chart, in its own units
 _LEFT, _TOP, _RIGHT, _BOTTOM = 44, 12, 12, 28
 MOST_CLASSES = 60  # in the confusion matrix: more could not be read
+_WORST = 20  # classes and pairs that are named where the matrix cannot show all
+_FIND = """
+const box = document.getElementById('find');
+const rows = [...document.querySelectorAll('#classes tbody tr')];
+const names = rows.map(row => row.cells[0].textContent.toLowerCase());
+const find = () => {
+  const wanted = box.value.trim().toLowerCase();
+  rows.forEach((row, i) => { row.hidden = !names[i].includes(wanted); });
+};
+box.hidden = false;
+box.addEventListener('input', find);
+find();
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +61,43 @@ class Chart:
     bottom: int = _HEIGHT - _BOTTOM
 
 
-def render(report: dict[str, Any], evaluated: Sequence[str], thumbnails: Sequence[str]) -> str:
+class Row(NamedTuple):
+    """A class in a table; counts: its pictures in the other splits."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    pictures: int
+    counts: tuple[int, ...]
+
+
+class Tables(NamedTuple):
+    """What the page says of the classes of a split.
+
+    splits: the others, whose pictures are counted.
+    matrix: of each class shown, the counts of its row, each with its share.
+    is_whole: whether the matrix shows all classes.
+    weakest: the classes that are found least.
+    pairs: class, what it was most often taken for, how many of its pictures, of how many.
+    """
+
+    splits: list[str]
+    classes: list[Row]
+    matrix: list[tuple[str, list[tuple[int, float]]]]
+    is_whole: bool
+    weakest: list[Row]
+    pairs: list[tuple[str, str, int, int]]
+
+
+def render(
+    report: dict[str, Any], evaluated: Mapping[str, Metrics], thumbnails: Sequence[str]
+) -> str:
     """The page.
 
     Args:
       report: as report.json holds it.
-      evaluated: the splits whose metrics it has; the test, or what is nearest to it, is shown.
+      evaluated: the metrics of the splits; the test, or what is nearest to it, is shown.
       thumbnails: a JPEG in base64 for each of its mistakes.
     """
     import jinja2
@@ -70,7 +122,9 @@ def render(report: dict[str, Any], evaluated: Sequence[str], thumbnails: Sequenc
         interval=_interval(figures) if figures else None,
         evaluated=[(name, report[name]) for name in evaluated],
         charts=_charts(report['curves']),
-        shown=_most_mistaken(figures['confusion']) if figures else [],
+        tables=_tables(report, main, evaluated[main]) if figures else None,
+        script=_FIND,
+        script_digest=base64.b64encode(hashlib.sha256(_FIND.encode()).digest()).decode(),
         mistakes=list(zip(report['mistakes'], thumbnails, strict=True)),
     )
 
@@ -89,15 +143,36 @@ def _shown(value: Any) -> Any:
 
 
 def _percent(share: float | None, digits: int = 1) -> str:
-    return '–' if share is None else f'{share * 100:.{digits}f} %'
+    return '–' if share is None or math.isnan(share) else f'{share * 100:.{digits}f} %'
 
 
-def _most_mistaken(confusion: list[list[int]]) -> list[int]:
-    """The classes shown in the matrix, ascending: those with the most mistakes."""
-    columns = [sum(column) for column in zip(*confusion, strict=True)]
-    wrong = [sum(row) + columns[i] - 2 * row[i] for i, row in enumerate(confusion)]
-    order = sorted(range(len(wrong)), key=lambda i: (-wrong[i], i))
-    return sorted(order[:MOST_CLASSES])
+def _tables(report: dict[str, Any], main: str, figures: Metrics) -> Tables:
+    labels, splits = report['labels'], [split for split in report['pictures'] if split != main]
+    counts = [report['pictures'][split] for split in splits]
+    counts = [list(of.values()) if isinstance(of, dict) else of for of in counts]
+    precision, recall, f1 = figures.precision.tolist(), figures.recall.tolist(), figures.f1.tolist()
+    support = figures.support.tolist()
+    classes = [
+        Row(label, precision[i], recall[i], f1[i], support[i], tuple(of[i] for of in counts))
+        for i, label in enumerate(labels)
+    ]
+    shown = figures.most_mistaken(MOST_CLASSES)
+    confusion = figures.confusion_of(shown)
+    shares = confusion / np.maximum(figures.support[shown], 1)[:, np.newaxis]
+    return Tables(
+        splits,
+        classes,
+        matrix=[
+            (labels[i], list(zip(*row, strict=True)))
+            for i, *row in zip(shown, confusion.tolist(), shares.tolist(), strict=True)
+        ],
+        is_whole=len(shown) == len(labels),
+        weakest=[classes[i] for i in figures.weakest(_WORST)],
+        pairs=[
+            (labels[label], labels[predicted], count, classes[label].pictures)
+            for label, predicted, count in figures.worst_pairs(_WORST).tolist()
+        ],
+    )
 
 
 def _charts(curves: list[dict[str, Any]]) -> list[Chart]:

@@ -44,11 +44,12 @@ def save(
         return
     places = _drawn({name: len(split) for name, split in splits.items()}, most, seed)
     features, lines, thumbnails = [], [_line('label', 'split', 'path')], []
+    labels = records.labels
     for name, rows in places.items():
         split = splits[name]
         features.append(split.features[rows])
         for row, image in zip(rows, records[name].read_each(rows), strict=True):
-            lines.append(_line(records.labels[split.labels[row]], name, split.paths[row]))
+            lines.append(_line(labels[split.labels[row]], name, split.paths[row]))
             thumbnails.append(_thumbnail(image))
     array = np.concatenate(features).astype('<f4')
     files.write_bytes(files.join(summaries_dir, TENSOR), array.tobytes())

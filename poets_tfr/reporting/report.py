@@ -11,7 +11,7 @@ from typing import Any
 
 from poets_tfr import files
 from poets_tfr.reporting import page
-from poets_tfr.reporting.metrics import Metrics
+from poets_tfr.reporting.metrics import Metrics, is_dense
 from poets_tfr.reporting.sheets import thumbnail
 from poets_tfr.training.loop import Evaluation
 from poets_tfr.training.predictions import Predictions
@@ -67,7 +67,10 @@ class Report:
     self_test: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values. Accuracies and the like are fractions of 1, entropies nats, times s."""
+        """Plain values. Accuracies and the like are fractions of 1, entropies nats, times s.
+
+        Of many classes (see Metrics.to_json) `pictures` has lists in the order of the labels.
+        """
         mistakes = [dataclasses.asdict(mistake) for mistake in self.mistakes]
         for mistake in mistakes:
             del mistake['thumbnail']
@@ -79,7 +82,7 @@ class Report:
             **{name: metrics.to_json(self.labels) for name, metrics in self.metrics.items()},
             'mistakes': mistakes,
             'pictures': {
-                split: dict(zip(self.labels, counts, strict=True))
+                split: by_label(counts, self.labels) if is_dense(self.labels) else list(counts)
                 for split, counts in self.pictures.items()
             },
             'left_out': dict(self.left_out),
@@ -99,12 +102,21 @@ def save(directory: str, report: Report) -> None:
     thumbnails = [
         base64.b64encode(mistake.thumbnail).decode('ascii') for mistake in report.mistakes
     ]
-    html = page.render(value, list(report.metrics), thumbnails)
-    for name, content in (HTML, html.encode('utf-8')), (JSON, files.json_bytes(value)):
+    html = page.render(value, report.metrics, thumbnails)
+    content_of = {
+        HTML: html.encode('utf-8'),
+        JSON: files.json_bytes(value, indent=is_dense(report.labels)),
+    }
+    for name, content in content_of.items():
         path = files.join(directory, name)
         if files.may_replace(path, _MARKS[name]):
             files.write_bytes(path, content)
             log.info('Report: %s', path)
+
+
+def by_label(counts: Mapping[str, int] | Sequence[int], labels: Sequence[str]) -> Mapping[str, int]:
+    """Label -> pictures, of either form that report.json has."""
+    return counts if isinstance(counts, Mapping) else dict(zip(labels, counts, strict=True))
 
 
 def mistakes(

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from poets_tfr.progress import printable
-from poets_tfr.reporting.metrics import Calibration
+from poets_tfr.reporting.metrics import Calibration, Metrics
 
 MOST_CLASSES = 60  # in one confusion matrix: more could not be read
 _NUMBERED = 25  # up to so many classes the cells bear their counts
@@ -72,16 +72,16 @@ def thumbnail(encoded: bytes, side: int = 160) -> bytes:
     return _encode(small, 'JPEG').encoded
 
 
-def confusion_matrix(confusion: np.ndarray, labels: Sequence[str], title: str) -> Sheet:
+def confusion_matrix(figures: Metrics, labels: Sequence[str], title: str) -> Sheet:
     """Rows: the true labels; columns: the predicted ones; the shade: the share of the row. A PNG.
 
     Of more than MOST_CLASSES, those with the most mistakes are shown.
     """
-    shown = most_mistaken(confusion, MOST_CLASSES)
+    shown = figures.most_mistaken(MOST_CLASSES)
     if len(shown) < len(labels):
         title += f' ({len(shown)} of {len(labels)} classes, those with the most mistakes)'
-    counts = confusion[np.ix_(shown, shown)]
-    shares = counts / np.maximum(confusion.sum(axis=1)[shown], 1)[:, np.newaxis]
+    counts = figures.confusion_of(shown)
+    shares = counts / np.maximum(figures.support[shown], 1)[:, np.newaxis]
     numbered = len(shown) <= _NUMBERED
     cell = 56 if len(shown) <= 12 else 34 if numbered else 18
     font = ImageFont.load_default(15 if cell > 40 else 12)
@@ -107,12 +107,6 @@ def confusion_matrix(confusion: np.ndarray, labels: Sequence[str], title: str) -
             ink = _PAPER if share > 0.55 else _INK
             draw.text((x + cell / 2, y + cell / 2), str(count), ink, font, anchor='mm')
     return _encode(picture, 'PNG')
-
-
-def most_mistaken(confusion: np.ndarray, most: int) -> np.ndarray:
-    """int [<= most], ascending: the classes that take part in the most mistakes."""
-    wrong = confusion.sum(axis=0) + confusion.sum(axis=1) - 2 * confusion.diagonal()
-    return np.sort(np.argsort(-wrong, kind='stable')[:most])
 
 
 def reliability(calibration: Calibration, title: str) -> Sheet:

@@ -5,6 +5,7 @@ summaries_dir itself is a run too: what the run is, and was made of.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -127,7 +128,7 @@ class Summaries:
         measured = metrics.measure(predictions)
         self._write_metrics(split, step, measured, labels)
         title = f'{split}: {measured.accuracy:.1%} of {measured.pictures} labelled rightly'
-        matrix = sheets.confusion_matrix(measured.confusion, labels, title)
+        matrix = sheets.confusion_matrix(measured, labels, title)
         self._show(split, step, 'confusion_matrix', matrix)
         diagram = sheets.reliability(measured.calibration, f'{split}: calibration')
         self._show(split, step, 'calibration', diagram)
@@ -171,11 +172,11 @@ class Summaries:
             about.MEAN_CROSS_ENTROPY: measured.cross_entropy,
             about.CALIBRATION_ERROR: measured.calibration.error,
         }
+        tags = [_tag(label) for label in labels]
         for name in 'precision', 'recall', 'f1':
             values = getattr(measured, name).tolist()
-            for label, value in zip(labels, values, strict=True):
-                scalars[f'{name}/{_tag(label)}'] = value
-        defined = {tag: value for tag, value in scalars.items() if not np.isnan(value)}
+            scalars |= {f'{name}/{tag}': value for tag, value in zip(tags, values, strict=True)}
+        defined = {tag: value for tag, value in scalars.items() if not math.isnan(value)}
         self._files.scalars(run, step, defined)
 
     def _write_curves(
@@ -188,7 +189,7 @@ class Summaries:
     ) -> None:
         from tensorboard.plugins.pr_curve import summary
 
-        for label in sheets.most_mistaken(measured.confusion, MOST_CURVES):
+        for label in measured.most_mistaken(MOST_CURVES):
             truth = predictions.labels == label
             if not truth.any():
                 continue

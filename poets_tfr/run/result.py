@@ -74,16 +74,21 @@ class Run:
             raise InputError(f'{folder}: no finished run there: it has no {report.JSON}.')
         value = files.read_json(path)
         try:
+            labels = value['labels']
             return cls(
                 folder=folder,
                 title=value['title'],
-                labels=value['labels'],
-                metrics={s: Metrics.from_json(value[s]) for s in _SPLITS if s in value},
+                labels=labels,
+                metrics={
+                    split: Metrics.from_json(value[split], len(labels))
+                    for split in _SPLITS
+                    if split in value
+                },
                 mistakes=[Mistake(**mistake) for mistake in value['mistakes']],
                 exports=_exports(value['outputs'], folder),
                 settings=value['settings'],
                 timings=value['timings'],
-                images=value['pictures'],
+                images={s: report.by_label(of, labels) for s, of in value['pictures'].items()},
                 left_out=value.get('left_out', {}),
                 digests=value['digests'],
                 finished=value['finished'],

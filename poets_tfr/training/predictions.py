@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -31,10 +32,15 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
+    @functools.cached_property  # with thousands of classes it takes a second
     def predicted(self) -> np.ndarray:
         """int32 [n]: the label with the highest score; of equal ones the first."""
         return self.scores.argmax(axis=1).astype(np.int32)
+
+    @functools.cached_property
+    def confidence(self) -> np.ndarray:
+        """float32 [n]: the highest score of each row."""
+        return self.scores[np.arange(len(self)), self.predicted]
 
     @property
     def accuracy(self) -> float:

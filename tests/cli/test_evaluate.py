@@ -13,6 +13,10 @@ import pytest
 from command_line import Ended, Places, call, start
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from poets_tfr import evaluation
+from poets_tfr.reporting import metrics
+from poets_tfr.training.predictions import Predictions
+
 
 def evaluate(places: Places, *arguments: object) -> Ended:
     graph, labels = f'--graph={places.graph}', f'--labels={places.labels}'
@@ -229,3 +233,14 @@ def test_as_a_process_of_its_own(trained: tuple[Places, Ended]) -> None:
     ended = start('tools/evaluate.py', graph, records, '--split=validation')
     assert (ended.status, ended.err) == (0, '')
     assert accuracy_line(ended.out)
+
+
+def test_a_table_of_many_classes_has_the_weakest() -> None:
+    truth = np.arange(3000, dtype=np.int32)
+    scores = np.eye(3000, dtype=np.float32)
+    scores[7] = scores[8]
+    figures = metrics.measure(Predictions(('p.jpg',) * 3000, truth, scores))
+    lines = evaluation.table(figures, [f'class {i}' for i in range(3000)]).splitlines()
+    assert len(lines) < 30
+    assert lines[1].split() == ['class', '7', '1', '-', '0.0%', '0.0%']
+    assert lines[21] == 'Of 3,000 classes the 20 weakest; --report_dir has all of them.'

@@ -300,3 +300,14 @@ def test_min_class_size_is_stored_where_it_is_not_the_default(
         check_settings(str(tmp_path), manifest, {'min_class_size': 3})
     manifest = converted(colours_dir, tmp_path, min_class_size=3)
     check_settings(str(tmp_path), manifest, {'min_class_size': 3})
+
+
+def test_a_table_of_many_classes_has_the_largest_and_the_smallest() -> None:
+    sizes = list(range(3000))
+    lines = table([f'class {i}' for i in sizes], {'train': sizes, 'test': [1] * 3000}).splitlines()
+    assert len(lines) == 1 + 10 + 1 + 10 + 2
+    assert lines[1].split() == ['class', '2999', '2,999', '1']
+    assert lines[11].strip() == '...'
+    assert lines[21].split() == ['class', '0', '0', '1']
+    assert lines[22].split() == ['total', '4,498,500', '3,000']
+    assert lines[23] == 'Of 3,000 classes the 10 largest and the 10 smallest.'

@@ -126,3 +126,44 @@ def test_an_interval_lies_within_0_and_1() -> None:
     for pictures in range(1, 200):
         assert 0 <= metrics.wilson_interval(0, pictures)[0] < 1e-9
         assert metrics.wilson_interval(pictures, pictures)[1] <= 1
+
+
+def test_json_of_thousands_of_classes_grows_with_the_pictures() -> None:
+    classes, n = 3000, 200
+    rng = np.random.default_rng(3)
+    scores = np.zeros((n, classes), np.float32)
+    scores[np.arange(n), rng.integers(0, classes, n)] = 1
+    truth = rng.integers(0, classes, n)
+    found = metrics.measure(Predictions(('p',) * n, truth, scores))
+    labels = [f'class {i}' for i in range(classes)]
+    value = json.loads(json.dumps(found.to_json(labels), allow_nan=False))
+    assert set(value) == set(metrics.measure(random_predictions(9, 4)).to_json('abcd'))
+    assert sum(count for _, _, count in value['confusion']) == n
+    assert len(value['confusion']) <= n
+    assert {name: len(column) for name, column in value['classes'].items()} == dict.fromkeys(
+        ['precision', 'recall', 'f1', 'pictures'], classes
+    )
+    assert len(json.dumps(value)) < 100_000
+    again = metrics.Metrics.from_json(value, classes)
+    assert again.confusion.sum() == n
+    np.testing.assert_array_equal(again.confusion, found.confusion)
+    np.testing.assert_array_equal(again.precision, found.precision)
+
+
+def test_a_whole_matrix_of_many_classes_is_read_as_0_1_wrote_it() -> None:
+    few = metrics.measure(random_predictions(300, 101))
+    value = few.to_json([str(i) for i in range(101)])
+    value['confusion'] = few.confusion.tolist()
+    again = metrics.Metrics.from_json(value, 101)
+    np.testing.assert_array_equal(again.pairs, few.pairs)
+    value['confusion'] = [[0, 101, 1]]
+    with pytest.raises(ValueError, match='there are 101 classes'):
+        metrics.Metrics.from_json(value, 101)
+
+
+def test_the_weakest_classes_and_the_commonest_mistakes() -> None:
+    found = metrics.measure(predictions(LABELS, SCORES))
+    assert found.weakest(9).tolist() == [1, 0], 'nothing is known of a class without pictures'
+    assert found.worst_pairs(1).tolist() == [[0, 1, 1]]
+    assert found.most_mistaken(2).tolist() == [0, 1]
+    assert found.confusion_of(np.array([0, 2])).tolist() == [[2, 0], [0, 0]]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
+import hashlib
 import html.parser
 import io
 import json
 import re
 from pathlib import Path
 
+import browser
 import colours
 import numpy as np
 import pytest
 from command_line import Ended, Places
 from PIL import Image
 
+from poets_tfr import files
 from poets_tfr.reporting import metrics, page, report
 from poets_tfr.reporting.report import Mistake, Report
+from poets_tfr.run.result import Run
 from poets_tfr.training.loop import Evaluation
 from poets_tfr.training.predictions import Predictions
 
@@ -155,6 +161,65 @@ def test_thousands_of_classes_and_evaluations_stay_readable(tmp_path: Path) -> N
     value = json.loads((tmp_path / 'report.json').read_bytes())
     assert len(value['curves']) <= report.MOST_POINTS + 1
     assert value['curves'][-1]['step'] == 19_990
+
+
+@pytest.fixture(scope='module')
+def thousands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report of 3,000 classes and 6,000 images, half of them labelled rightly."""
+    folder = tmp_path_factory.mktemp('thousands')
+    rng = np.random.default_rng(4)
+    truth = (np.arange(6000) % 3000).astype(np.int32)
+    scores = np.full((6000, 3000), 1e-4, np.float32)
+    given = np.where(rng.random(6000) < 0.5, truth, rng.integers(0, 3000, 6000))
+    scores[np.arange(6000), given] = 0.7
+    few = reported([f'species {i:05d}' for i in range(3000)], n=2)
+    figures = metrics.measure(Predictions(('p.jpg',) * 6000, truth, scores))
+    counts = dict.fromkeys(('train', 'validation', 'test'), figures.support.tolist())
+    both = {'validation': figures, 'test': figures}
+    report.save(str(folder), dataclasses.replace(few, metrics=both, pictures=counts))
+    return folder
+
+
+def test_reports_of_thousands_of_classes_are_small_and_useful(thousands: Path) -> None:
+    """The limits of 10,000 classes are 2 and 3 MB."""
+    assert (thousands / 'report.json').stat().st_size < 600_000
+    assert (thousands / 'report.html').stat().st_size < 900_000
+    content = (thousands / 'report.html').read_text()
+    tables = re.findall(r'<table id="(weakest|pairs|classes)">(.*?)</table>', content, re.DOTALL)
+    assert [(name, table.count('<tr><td')) for name, table in tables] == [
+        ('weakest', 20), ('pairs', 20), ('classes', 3000),
+    ]  # fmt: skip
+    value = json.loads((thousands / 'report.json').read_bytes())
+    small = json.loads(files.json_bytes(reported(['a', 'b']).to_json()))
+    assert (set(value), set(value['test'])) == (set(small), set(small['test']))
+
+
+def test_a_run_of_thousands_of_classes_is_opened(thousands: Path) -> None:
+    run = Run.open(str(thousands))
+    assert run.images['test'] == {f'species {i:05d}': 2 for i in range(3000)}
+    assert run.metrics['test'].confusion.sum() == 6000
+    assert run.metrics['test'].accuracy == run.metrics['test'].right.sum() / 6000
+
+
+def test_a_class_is_found_among_thousands(thousands: Path, tmp_path: Path) -> None:
+    """In a browser, which runs no other script than the page's own."""
+    with browser.started(tmp_path) as chromium:
+        chromium.get((thousands / 'report.html').as_uri())
+        chromium.find_element('id', 'find').send_keys('ES 0012')
+        shown = chromium.execute_script(
+            "return [...document.querySelectorAll('#classes tbody tr')]"
+            '.filter(row => !row.hidden).map(row => row.cells[0].textContent)'
+        )
+        assert shown == [f'species 0012{i}' for i in range(10)]
+        assert not browser.complaints(chromium)
+
+
+def test_the_only_script_is_the_one_that_the_policy_names(thousands: Path) -> None:
+    content = (thousands / 'report.html').read_text()
+    (script,) = re.findall('<script>(.*?)</script>', content, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'content="(default-src [^"]*)"', content)
+    assert policy.endswith(f"; script-src 'sha256-{digest}'")
 
 
 @pytest.mark.parametrize('labels', [['a', 'b']])
