@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import errno
 import fcntl
 import os
@@ -91,3 +93,37 @@ def test_any_other_fault_of_flock_is_named(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match='Input/output') as raised, locks.only_writer(str(tmp_path)):
         pass
     assert raised.value.filename == str(tmp_path / '.lock')
+
+
+def test_outputs_are_held_one_by_one_and_nothing_stays(tmp_path: Path) -> None:
+    graph, logs = str(tmp_path / 'new' / 'graph.pb'), str(tmp_path / 'logs')
+    with locks.only_run({'output_graph': graph, 'summaries_dir': logs, 'checkpoint_path': logs}):
+        with locks.only_run({'output_graph': str(tmp_path / 'other.pb')}):
+            pass
+        (tmp_path / 'link').symlink_to(tmp_path / 'new')
+        same = {'tflite_output': str(tmp_path / 'link' / 'graph.pb')}
+        with pytest.raises(InputError) as error, locks.only_run(same):
+            pass
+        assert f'--tflite_output: {graph} is being written by process {os.getpid()} on ' in (
+            error.value.with_dashes
+        )
+        assert '--run_dir' in error.value.with_dashes
+    assert [path.name for path in tmp_path.iterdir()] == ['link']
+
+
+def test_a_lock_that_its_holder_removes_is_nobodys(tmp_path: Path) -> None:
+    """Whoever opened it before has to see that it is gone."""
+    inside, overlaps, taken = [], [], []
+
+    def take(number: int) -> None:
+        while len(taken) < 300:
+            with contextlib.suppress(InputError), locks.only_run({'x': str(tmp_path / 'x')}):
+                inside.append(number)
+                overlaps.extend(inside[1:])
+                taken.append(number)
+                inside.remove(number)
+
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        list(pool.map(take, range(6)))
+    assert overlaps == []
+    assert list(tmp_path.iterdir()) == []

@@ -16,6 +16,7 @@ import pytest
 from command_line import ROOT, Ended, Places, call, start, without_few_images
 from PIL import Image
 
+from poets_tfr import locks
 from poets_tfr.label.labeller import Labeller
 
 TIME = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}: '
@@ -437,3 +438,29 @@ def test_folders_of_any_name(model_dir: Path, tmp_path: Path) -> None:
 
 def _rng() -> np.random.Generator:
     return np.random.default_rng(5)
+
+
+@pytest.mark.parametrize('shared', ['output_graph', 'summaries_dir', 'checkpoint_path'])
+def test_outputs_that_another_run_is_writing(
+    colours_dir: Path, model_dir: Path, tmp_path: Path, shared: str
+) -> None:
+    """Refused at the start, whichever it is; the other run's files stay as they are."""
+    other, own = Places(tmp_path / 'other'), Places(tmp_path / 'own')
+    place = {
+        'output_graph': other.graph,
+        'summaries_dir': other.summaries,
+        'checkpoint_path': other.checkpoints,
+    }[shared]
+    flags = [
+        f'--image_dir={colours_dir}', f'--architecture={graphs.MOBILENET}',
+        f'--model_dir={model_dir}', *own.flags(), f'--{shared}={place}',
+    ]  # fmt: skip
+    with locks.only_run({'summaries_dir': str(place)}):
+        ended = call('retrain', *flags)
+    assert ended.status == 1
+    message = ended.err.splitlines()[-1]
+    assert f'error: --{shared}: {place} is being written by process {os.getpid()} on ' in message
+    assert '--run_dir' in message
+    assert not own.records.exists(), 'before the conversion'
+    assert not own.summaries.exists()
+    assert list(tmp_path.rglob('.*')) == []

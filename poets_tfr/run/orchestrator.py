@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from poets_tfr import distribution, export_check
+from poets_tfr import distribution, export_check, locks
 from poets_tfr.backbones import frozen
 from poets_tfr.distribution import Cluster, Task
 from poets_tfr.progress import timed
@@ -50,6 +50,14 @@ def train(config: RunConfig) -> Run | None:
 
 def _train(config: RunConfig, task: Task) -> Run | None:
     listing = checks.check_inputs(config, task.is_chief)
+    if not task.is_chief:
+        return _all_stages(config, None)
+    checkpoint_path = config.checkpoint.checkpoint_path
+    with locks.only_run({**config.written, 'checkpoint_path': checkpoint_path}):
+        return _all_stages(config, listing)
+
+
+def _all_stages(config: RunConfig, listing: Listing | None) -> Run | None:
     cluster = distribution.start(config.distribution.distribution)
     cluster.check_shared(config.conversion.records_dir, 'records_dir')
     cluster.check_shared(config.extraction.bottleneck_dir, 'bottleneck_dir')
