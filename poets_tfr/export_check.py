@@ -8,6 +8,7 @@ labels while the figures are drawn, so that it costs a run next to nothing.
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -100,7 +101,7 @@ class SelfTest:
         def result() -> dict[str, Any]:
             answer, end = answering.result()
             verdicts = {
-                export.flag: _verdict(export, found, pictures.wanted)
+                export.flag: _verdict(export, _unpacked(found), pictures.wanted)
                 for export, found in zip(exports, answer['exports'], strict=False)
             }
             passed = not answer['error'] and all(each['passed'] for each in verdicts.values())
@@ -232,6 +233,18 @@ def _verdict(export: Export, found: Mapping[str, Any], wanted: Predictions) -> d
     return verdict
 
 
+def _packed(scores: np.ndarray) -> str:
+    """As text: of thousands of classes JSON's numbers would take seconds."""
+    return base64.b64encode(scores.astype('<f4').tobytes()).decode()
+
+
+def _unpacked(found: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, np.ndarray]]:
+    return {
+        source: {path: np.frombuffer(base64.b64decode(text), '<f4') for path, text in of.items()}
+        for source, of in found.items()
+    }
+
+
 def _compare(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> dict[str, Any]:
     """Two labels that the trained model itself can hardly tell apart count as agreeing."""
     if not len(wanted):
@@ -270,7 +283,8 @@ def main() -> None:
     os._exit(0)  # tensorflow-io's file systems may abort the process while it takes itself down
 
 
-def _label_all(request: Mapping[str, Any]) -> Iterator[dict[str, dict[str, list[float]]]]:
+def _label_all(request: Mapping[str, Any]) -> Iterator[dict[str, dict[str, str]]]:
+    """Of each export: source -> path -> scores, packed."""
     records_dir, split, paths = request['records_dir'], request['split'], request['paths']
     records = Records.open(records_dir)[split]
     rows = records.rows_of(paths)
@@ -287,16 +301,16 @@ def _label_all(request: Mapping[str, Any]) -> Iterator[dict[str, dict[str, list[
 
 def _of_stored(
     export: Export, labeller: Labeller, stored: Mapping[str, bytes], paths: Sequence[str]
-) -> list[list[float]]:
+) -> list[str]:
     """A graph is fed as other people's scripts do it: bytes, one picture at a time."""
     graph_def, description = (
         frozen_graph.load(export.path) if export.flag == 'output_graph' else (None, None)
     )
     if description is None:
-        return labeller.scores_of_stored([stored[path] for path in paths]).tolist()
+        return list(map(_packed, labeller.scores_of_stored([stored[path] for path in paths])))
     feeding = Feeding(frozen_graph.CONTENTS_TENSOR, description.output_tensor)
     graph = ForeignGraph(export.path, graph_def, feeding)
-    return [graph.score_one(stored[path]).tolist() for path in paths]
+    return [_packed(graph.score_one(stored[path])) for path in paths]
 
 
 def _originals(image_dir: str, records: SplitRecords, rows: Sequence[int]) -> dict[str, str]:
@@ -311,12 +325,12 @@ def _originals(image_dir: str, records: SplitRecords, rows: Sequence[int]) -> di
     return found
 
 
-def _of_files(labeller: Labeller, originals: Mapping[str, str]) -> dict[str, list[float]]:
+def _of_files(labeller: Labeller, originals: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for labelled in labeller.label_files(originals):
         if labelled.scores is None:
             raise InputError(f'{labelled.path} was converted, but is refused: {labelled.reason}')
-        found[originals[labelled.path]] = labelled.scores.tolist()
+        found[originals[labelled.path]] = _packed(labelled.scores)
     return found
 
 
