@@ -197,6 +197,13 @@ def build_keras(
     return model, spec
 
 
+def check_keras_layer(config: BackboneConfig, name: str) -> None:
+    """Raises InputError where the network that Keras builds has no such layer."""
+    spec = backbone_spec(config.architecture, config.image_size)
+    assert isinstance(spec.source, KerasSource), 'RunConfig says so'
+    keras_models.check_layer(spec, spec.source, name)
+
+
 def freeze_model(model: Any, spec: BackboneSpec, digest: str) -> Backbone:
     """A Keras model, as it is now, as a backbone; digest: hex, of its weights."""
     concrete = _trace(lambda pictures: model(pictures, training=False), spec.preprocessing.size)

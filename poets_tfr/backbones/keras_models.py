@@ -43,6 +43,14 @@ def build(
         return _build(spec, source, weights_path, published, policy)
 
 
+def check_layer(spec: BackboneSpec, source: KerasSource, name: str) -> None:
+    """Raises InputError where the network has no such layer; it is built without its weights."""
+    import tensorflow as tf
+
+    tf.keras.backend.clear_session()
+    layers_from(_untrained(spec, source, 'float32')[0], name)
+
+
 def layers_from(model: Any, name: str) -> list[Any]:
     """The layers of a Keras model from one on, in its order; all of them for 'all'.
 
@@ -73,18 +81,9 @@ def _build(
 ) -> Any:
     import tensorflow as tf
 
-    size = spec.preprocessing.size
-    given = as_read = None
-    if source.reads_bgr:  # and is given red before green before blue
-        given = tf.keras.Input((size, size, 3))
-        as_read = tf.keras.ops.flip(given, axis=-1)
     if not weights_path:
         tf.keras.utils.set_random_seed(0)
-    model = _application(spec, source, policy, as_read)
-    network = model
-    if source.reads_bgr:  # Keras gives a model of a list of inputs
-        network = tf.keras.Model(as_read, model.output)
-        model = tf.keras.Model(given, model.output, name=model.name)
+    model, network = _untrained(spec, source, policy)
     if weights_path:
         _load_weights(model, weights_path)
         if published and source.application.startswith('EfficientNetB'):
@@ -94,6 +93,22 @@ def _build(
     else:
         random_weights.calibrate_norms(network, spec.preprocessing)
     return model
+
+
+def _untrained(spec: BackboneSpec, source: KerasSource, policy: str) -> tuple[Any, Any]:
+    """The model, and the part of it that sees the channels in the order that it was trained on."""
+    import tensorflow as tf
+
+    if not source.reads_bgr:
+        model = _application(spec, source, policy, None)
+        return model, model
+    size = spec.preprocessing.size
+    given = tf.keras.Input((size, size, 3))  # red before green before blue
+    as_read = tf.keras.ops.flip(given, axis=-1)
+    model = _application(spec, source, policy, as_read)
+    # Keras gives a model of a list of inputs.
+    network = tf.keras.Model(as_read, model.output)
+    return tf.keras.Model(given, model.output, name=model.name), network
 
 
 def _application(spec: BackboneSpec, source: KerasSource, policy: str, pictures: Any) -> Any:

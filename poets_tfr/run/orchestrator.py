@@ -61,6 +61,8 @@ def _all_stages(config: RunConfig, listing: Listing | None) -> Run | None:
     cluster = distribution.start(config.distribution.distribution)
     cluster.check_shared(config.conversion.records_dir, 'records_dir')
     cluster.check_shared(config.extraction.bottleneck_dir, 'bottleneck_dir')
+    if listing and config.fine_tune.is_on:  # else the network itself is built at once
+        frozen.check_keras_layer(config.backbone, config.fine_tune.fine_tune_from)
     timings: dict[str, float] = {}
     with timed(timings, 'conversion'):
         records = _records(config.conversion, listing, cluster)

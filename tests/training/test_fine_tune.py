@@ -256,16 +256,28 @@ def test_through_the_command_line(colours_dir: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('flags', 'says'),
     [
-        (['--fine_tune_from=conv_pw_99'], '--fine_tune_from=conv_pw_99'),
-        (['--fine_tune_from=all', '--validation_percentage=0'], 'give --validation_percentage'),
+        (['--fine_tune_from=conv_pw_99'], '--fine_tune_from=conv_pw_99: '),
+        (['--fine_tune_from=conv_pw_13_relu'], 'has nothing to train'),
     ],
 )
-def test_what_cannot_be_done_is_said_before_the_features(
+def test_a_layer_that_does_not_do_is_told_before_the_conversion(
     colours_dir: Path, tmp_path: Path, flags: list[str], says: str
 ) -> None:
+    run = Run(tmp_path / 'run', colours_dir, *SMALL, *flags)
+    ended = run.call()
+    assert ended.status == 1
+    assert says in ended.err.splitlines()[-1]
+    assert 'Converting' not in ended.out
+    assert not run.places.records.exists()
+
+
+def test_a_missing_validation_split_is_told_before_the_features(
+    colours_dir: Path, tmp_path: Path
+) -> None:
+    flags = '--fine_tune_from=all', '--validation_percentage=0'
     ended = Run(tmp_path / 'run', colours_dir, *SMALL, *flags).call()
     assert ended.status == 1
-    assert says in ended.err
+    assert 'give --validation_percentage' in ended.err
     assert 'bottlenecks' not in ended.out
 
 
