@@ -16,14 +16,16 @@ from poets_tfr.errors import InputError
 from poets_tfr.label import inputs, output
 from poets_tfr.label.labeller import Labelled, Labeller
 from poets_tfr.label.settings import LabelConfig, ModelConfig
-from poets_tfr.settings import Settings, build, names_of, setting
+from poets_tfr.settings import Settings, a_path, build, names_of, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageConfig(Settings):
     TITLE: ClassVar[str] = 'The image'
 
-    image: str | None = setting(None, 'An image; or just name it.', affects='input', path='path')
+    image: str | None = setting(
+        None, 'An image; or just name it.', a_path(), affects='input', path='path'
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(given: dict[str, Any], named: list[str]) -> int:
-    config, image = build(LabelConfig, given), given.get('image')
+    config, image = build(LabelConfig, given), build(ImageConfig, given).image
     named = named if image is None else [image, *named]
     if not named:
         raise InputError('Name at least one picture: label_image.py PICTURE')

@@ -6,7 +6,16 @@ import dataclasses
 import re
 from typing import ClassVar, Literal
 
-from poets_tfr.settings import Check, Settings, a_path, at_least, require, require_defaults, setting
+from poets_tfr.settings import (
+    Check,
+    Settings,
+    a_path,
+    at_least,
+    require,
+    require_defaults,
+    setting,
+    within,
+)
 
 TfliteQuantization = Literal['float32', 'float16', 'int8']
 
@@ -63,7 +72,7 @@ class ExportConfig(Settings):
         _an_op_name(), affects='output')
     intermediate_store_frequency: int = setting(0,
         'Store an intermediate graph every so many steps; 0: never.',
-        at_least(0, '0 (never) or more'), affects='output')
+        within(0, 10_000_000, '0 (never) to 10000000'), affects='output')
     intermediate_output_graphs_dir: str = setting('/tmp/intermediate_graph/',
         'Where to save the intermediate graphs.', affects='output', path='path')
     # fmt: on

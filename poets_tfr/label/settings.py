@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import fields
 from typing import ClassVar, Literal
 
@@ -10,9 +11,11 @@ from poets_tfr.errors import InputError
 from poets_tfr.export.foreign_graph import Feeding
 from poets_tfr.export.settings import ExportConfig
 from poets_tfr.records.settings import ConversionConfig, Split
-from poets_tfr.settings import Check, Settings, about, at_least, setting, within
+from poets_tfr.settings import Check, Settings, about, at_least, positive, setting, within
 
 _FOREIGN = 'For graphs of other programs: ours say it themselves.'
+_A_NODE = Check('the name of a node', bool)
+_PIXELS = within(1, 65_536)
 LabelFormat = Literal['text', 'json', 'csv', 'tsv']
 
 
@@ -48,14 +51,18 @@ class ModelConfig(Settings):
         'folder of a run.', affects='input', path='path')
     labels: str | None = setting(None, 'Its labels, one a line; by default those that it carries.',
         affects='input', path='path')
-    input_layer: str | None = setting(None, f'Where images go into the graph. {_FOREIGN}')
-    output_layer: str | None = setting(None, f'Where scores come out of the graph. {_FOREIGN}')
-    input_height: int | None = setting(None, f'Image height that the graph wants. {_FOREIGN}')
-    input_width: int | None = setting(None, f'Image width that the graph wants. {_FOREIGN}')
+    input_layer: str | None = setting(None, f'Where images go into the graph. {_FOREIGN}', _A_NODE)
+    output_layer: str | None = setting(None, f'Where scores come out of the graph. {_FOREIGN}',
+        _A_NODE)
+    input_height: int | None = setting(None, f'Image height that the graph wants. {_FOREIGN}',
+        _PIXELS)
+    input_width: int | None = setting(None, f'Image width that the graph wants. {_FOREIGN}',
+        _PIXELS)
     input_mean: float | None = setting(None,
-        f'The graph wants (pixel 0..255 - mean) / std. {_FOREIGN}')
+        f'The graph wants (pixel 0..255 - mean) / std. {_FOREIGN}',
+        Check('a finite number', math.isfinite))
     input_std: float | None = setting(None,
-        f'The graph wants (pixel 0..255 - mean) / std. {_FOREIGN}')
+        f'The graph wants (pixel 0..255 - mean) / std. {_FOREIGN}', positive())
     # fmt: on
 
     @property

@@ -20,6 +20,7 @@ Split = Literal['train', 'validation', 'test']
 SPLITS = get_args(Split)
 
 MAX_PIXELS = 178_956_970  # Pillow's limit against decompression bombs
+_MOST_SIDE = 1_000_000  # pixels; formats end before
 _RECORDS_OF_0_1 = '/tmp/poets_records'
 
 
@@ -72,7 +73,8 @@ class ConversionConfig(Settings):
     store_max_side: int = setting(0,
         'Store larger images scaled down to this many pixels on their longer side (JPEG of quality '
         '95): phone photos take a tenth of the space and are read many times faster. 0: as large '
-        'as they are.', at_least(0, '0 (as large as it is) or more'), affects='records')
+        'as they are.', within(0, _MOST_SIDE, f'0 (as large as it is) to {_MOST_SIDE}'),
+        affects='records')
     on_bad_image: OnBadImage = setting('skip',
         'What to do with a file that cannot be decoded: skip (and list) it, or fail.',
         affects='output')

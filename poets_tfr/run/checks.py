@@ -30,9 +30,9 @@ def check_inputs(config: RunConfig, is_chief: bool) -> Listing | None:
     if is_chief:
         listing = _check_records(config)
         _warn_of_idle(config)
-    frozen.check_available(config.backbone)
     if config.head.warm_start and not files.exists(config.head.warm_start):
         raise InputError(f'--warm_start: {config.head.warm_start} not found.')
+    frozen.check_available(config.backbone)
     return listing
 
 
