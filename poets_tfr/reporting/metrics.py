@@ -102,12 +102,12 @@ class Metrics:
 
     @functools.cached_property
     def precision(self) -> np.ndarray:
-        """float64 [classes]."""
+        """float64 [classes]: of the pictures taken for a class, how many are of it."""
         return _share(self.right, self.times_predicted)
 
     @functools.cached_property
     def recall(self) -> np.ndarray:
-        """float64 [classes]."""
+        """float64 [classes]: of the pictures of a class, how many were taken for it."""
         return _share(self.right, self.support)
 
     @functools.cached_property

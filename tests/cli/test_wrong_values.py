@@ -8,7 +8,7 @@ import typing
 from pathlib import Path
 
 import colours
-from command_line import call, start
+from command_line import ROOT, call, start
 
 from poets_tfr.cli import inspect_records, retrain
 from poets_tfr.label.settings import EvaluationConfig, LabelConfig, ModelConfig, ServeConfig
@@ -74,9 +74,9 @@ def answer_all(arguments: list[str]) -> None:
 def test_wrong_values_are_told_before_tensorflow(tmp_path: Path) -> None:
     images = colours.write(tmp_path / 'images', per_class=20)
     (tmp_path / 'graph.pb').write_bytes(b'')
-    code = 'import sys; sys.path.insert(0, sys.argv.pop(1)); import test_wrong_values as t; '
+    code = 'import sys; sys.path[:0] = sys.argv[1:3]; import test_wrong_values as t; '
     ended = start(
-        '-c', code + 't.answer_all(sys.argv[1:])', Path(__file__).parent, images,
+        '-c', code + 't.answer_all(sys.argv[3:])', Path(__file__).parent, ROOT / 'tests', images,
         tmp_path / 'graph.pb', tmp_path / 'places',
     )  # fmt: skip
     assert ended.status == 0, ended.err
