@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
 import errno
 import fcntl
 import os
@@ -111,19 +109,33 @@ def test_outputs_are_held_one_by_one_and_nothing_stays(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ['link']
 
 
-def test_a_lock_that_its_holder_removes_is_nobodys(tmp_path: Path) -> None:
-    """Whoever opened it before has to see that it is gone."""
-    inside, overlaps, taken = [], [], []
+def test_a_lock_that_its_holder_removes_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has opened it, and waits at the door, has to see that it is gone."""
+    lock, output = tmp_path / '.x.lock', {'output_graph': str(tmp_path / 'x')}
+    flock, calls = fcntl.flock, []
 
-    def take(number: int) -> None:
-        while len(taken) < 300:
-            with contextlib.suppress(InputError), locks.only_run({'x': str(tmp_path / 'x')}):
-                inside.append(number)
-                overlaps.extend(inside[1:])
-                taken.append(number)
-                inside.remove(number)
+    def removed_before_the_first(*arguments: int) -> None:
+        if not calls:
+            lock.unlink()
+        calls.append(arguments)
+        flock(*arguments)
 
-    with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        list(pool.map(take, range(6)))
-    assert overlaps == []
+    monkeypatch.setattr(fcntl, 'flock', removed_before_the_first)
+    with locks.only_run(output):
+        assert lock.exists()
+        with pytest.raises(InputError, match='is being written by'), locks.only_run(output):
+            pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may write everything')
+def test_what_another_users_killed_run_left_does_no_harm(tmp_path: Path) -> None:
+    """In a sticky folder it can be read only, and stays."""
+    lock, output = tmp_path / '.x.lock', {'output_graph': str(tmp_path / 'x')}
+    lock.write_text('process 7 on there')
+    lock.chmod(0o444)
+    with locks.only_run(output):
+        with pytest.raises(InputError, match='is being written by'), locks.only_run(output):
+            pass
