@@ -114,7 +114,7 @@ def test_a_lock_that_its_holder_removes_is_nobodys(
 ) -> None:
     """Whoever has opened it, and waits at the door, has to see that it is gone."""
     lock, output = tmp_path / '.x.lock', {'output_graph': str(tmp_path / 'x')}
-    flock, calls = fcntl.flock, []
+    flock, calls = fcntl.flock, list[tuple[int, ...]]()
 
     def removed_before_the_first(*arguments: int) -> None:
         if not calls:
