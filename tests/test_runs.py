@@ -208,3 +208,16 @@ def test_hyperparameters_are_what_was_changed() -> None:
     made = RunConfig.of(image_dir='/a/pets', seed=3, resume=True, shard_mib=5, recursive=True)
     assert set(orchestrator._hyperparameters(made)) == {*always, 'seed', 'recursive'}
     assert set(orchestrator._hyperparameters(RunConfig.of(image_dir='/a/pets'))) == always
+
+
+def test_a_report_of_somebody_else_stays_and_ends_no_run(flags: list[str], tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    places.summaries.mkdir()
+    (places.summaries / 'report.json').write_text('{"mine": true}\n')
+    kept = [flag for flag in flags if not flag.startswith('--run_dir')]
+    models = f'--model_dir={tmp_path}/cache/poets_tfr/models'
+    ended = call('retrain', *kept, models, *places.flags())
+    assert ended.status == 0, ended.err
+    assert 'report.json was not written by this program' in ended.err
+    assert SUMMARY.search(ended.out)
+    assert (places.summaries / 'report.json').read_text() == '{"mine": true}\n'

@@ -96,8 +96,12 @@ class Report:
         }
 
 
-def save(directory: str, report: Report) -> None:
-    """Writes report.json and report.html, whole or not at all; other people's stay as they are."""
+def save(directory: str, report: Report) -> dict[str, Any]:
+    """Writes report.json and report.html, whole or not at all; other people's stay as they are.
+
+    Returns:
+      What report.json holds.
+    """
     value = report.to_json()
     thumbnails = [
         base64.b64encode(mistake.thumbnail).decode('ascii') for mistake in report.mistakes
@@ -112,6 +116,7 @@ def save(directory: str, report: Report) -> None:
         if files.may_replace(path, _MARKS[name]):
             files.write_bytes(path, content)
             log.info('Report: %s', path)
+    return value
 
 
 def by_label(counts: Mapping[str, int] | Sequence[int], labels: Sequence[str]) -> Mapping[str, int]:

@@ -26,6 +26,7 @@ from poets_tfr.reporting.summaries import (
     TILES_PER_SHEET,
     Summaries,
 )
+from poets_tfr.run.result import Run
 from poets_tfr.run.settings import RunConfig
 from poets_tfr.training.head import Head
 from poets_tfr.training.loop import Evaluation
@@ -110,12 +111,12 @@ def save_report(
     figures: Mapping[str, Metrics],
     timings: Mapping[str, float],
     self_test: Mapping[str, Any] | None = None,
-) -> None:
-    """Writes report.json and report.html into summaries_dir."""
+) -> Run:
+    """Writes report.json and report.html into summaries_dir; gives what came of the run."""
     config, manifest = run.config, run.records.manifest
     rows, images = run.worst
     tested = run.predictions.get('test')
-    report.save(
+    value = report.save(
         config.reporting.summaries_dir,
         Report(
             title=f'{manifest.dataset_name} with {run.backbone.name}',
@@ -133,6 +134,7 @@ def save_report(
             self_test=self_test,
         ),
     )
+    return Run.of(value, config.reporting.summaries_dir)
 
 
 def _left_out(manifest: Manifest) -> dict[str, Any]:

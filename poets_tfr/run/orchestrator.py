@@ -110,11 +110,10 @@ def _all_stages(config: RunConfig, listing: Listing | None) -> Run | None:
             figures = evidence.show(run, summaries)
         with timed(timings, 'self-test'):
             verdict = verdicts()
-    evidence.save_report(run, figures, timings, verdict)
+    result = evidence.save_report(run, figures, timings, verdict)
     cluster.wait_for_all('the other workers')
     if verdict:
         export_check.check(verdict)
-    result = Run.open(config.reporting.summaries_dir)
     summary.log_summary(result, config)
     return result
 

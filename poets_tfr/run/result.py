@@ -74,27 +74,32 @@ class Run:
             raise InputError(f'{folder}: no finished run there: it has no {report.JSON}.')
         value = files.read_json(path)
         try:
-            labels = value['labels']
-            return cls(
-                folder=folder,
-                title=value['title'],
-                labels=labels,
-                metrics={
-                    split: Metrics.from_json(value[split], len(labels))
-                    for split in _SPLITS
-                    if split in value
-                },
-                mistakes=[Mistake(**mistake) for mistake in value['mistakes']],
-                exports=_exports(value['outputs'], folder),
-                settings=value['settings'],
-                timings=value['timings'],
-                images={s: report.by_label(of, labels) for s, of in value['pictures'].items()},
-                left_out=value.get('left_out', {}),
-                digests=value['digests'],
-                finished=value['finished'],
-            )
+            return cls.of(value, folder)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f'{path} is damaged, or no report of a run ({error!r}).') from None
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any], folder: str) -> Run:
+        """The run whose report.json holds `value`. Raises KeyError, TypeError, ValueError."""
+        labels = value['labels']
+        return cls(
+            folder=folder,
+            title=value['title'],
+            labels=labels,
+            metrics={
+                split: Metrics.from_json(value[split], len(labels))
+                for split in _SPLITS
+                if split in value
+            },
+            mistakes=[Mistake(**mistake) for mistake in value['mistakes']],
+            exports=_exports(value['outputs'], folder),
+            settings=value['settings'],
+            timings=value['timings'],
+            images={s: report.by_label(of, labels) for s, of in value['pictures'].items()},
+            left_out=value.get('left_out', {}),
+            digests=value['digests'],
+            finished=value['finished'],
+        )
 
     @property
     def accuracy(self) -> float | None:
