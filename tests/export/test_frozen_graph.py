@@ -279,7 +279,11 @@ def without_digest(graph: Path) -> bytes:
 
 @pytest.mark.parametrize(
     ('command', 'arguments'),
-    [('label_image', ['{picture}']), ('evaluate', ['--records_dir={records}']), ('serve', [])],
+    [
+        ('label_image', ['{picture}']),
+        ('evaluate', ['--records_dir={records}']),
+        ('serve', ['--port=0']),
+    ],
 )
 def test_a_damaged_graph_is_refused_in_one_line(
     trained: tuple[Places, Ended], tmp_path: Path, command: str, arguments: list[str]
