@@ -84,6 +84,7 @@ need = $(if $($(1))$(FLAGS),,@echo 'Say which: make $@ $(1)=$(2)' >&2; exit 1)
 
 convert: setup ## IMAGE_DIR -> TFRecords in RECORDS_DIR
 	$(call need,IMAGE_DIR,~/pets RECORDS_DIR=~/pets_records)
+	$(call need,RECORDS_DIR,~/pets_records)
 	$(PY) tools/convert_images.py $(CONVERT_FLAGS) $(FLAGS)
 
 train: setup ## IMAGE_DIR (or RECORDS_DIR) -> a classifier, all stages, in runs/<name>

@@ -8,6 +8,8 @@ Settings are named as the flags are, without the dashes; docs/flags.md lists the
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +19,7 @@ from poets_tfr.backbones import frozen
 from poets_tfr.backbones.settings import BackboneConfig
 from poets_tfr.errors import InputError
 from poets_tfr.evaluation import Evaluated
+from poets_tfr.export.settings import ExportConfig
 from poets_tfr.extraction.extract import Extraction, SplitFeatures
 from poets_tfr.extraction.settings import ExtractionConfig
 from poets_tfr.label.classifier import Classifier
@@ -31,6 +34,8 @@ from poets_tfr.run import folders, orchestrator
 from poets_tfr.run.result import Run
 from poets_tfr.run.settings import RunConfig, in_cache
 from poets_tfr.settings import build, check_names, names_of
+
+log = logging.getLogger('poets_tfr')
 
 RUNS = 'runs'  # where runs are kept unless told, in the current folder
 
@@ -62,6 +67,7 @@ class Records(reading.Records):
         """
         import tensorflow as tf
 
+        self.check_current()
         records, preprocessing = self[split], Preprocessing(size, 0.0, 1.0)
 
         @pipeline.as_written
@@ -104,6 +110,7 @@ def train(
         run_dir = files.join(RUNS, _name(given))
     if run_dir:
         given['run_dir'] = _path(run_dir)
+    given.setdefault('log_steps', 'few')
     return orchestrator.train(RunConfig.of(**given))
 
 
@@ -132,8 +139,10 @@ def convert(image_dir: Source = '', /, **settings: Any) -> Records:
     if not config.records_dir:
         raise InputError('Must set flag --records_dir.')
     writable.refuse([writable.folder_fault(config.records_dir, 'records_dir')])
-    conversion.convert(config, list_image_dir(config))
-    return Records.open(config.records_dir)
+    made = conversion.convert(config, list_image_dir(config))
+    records = Records(config.records_dir, made)
+    records.check_current()
+    return records
 
 
 def features(records: Records | Source, /, **settings: Any) -> dict[str, SplitFeatures]:
@@ -173,7 +182,8 @@ def load(model: Run | Source = '', /, **settings: Any) -> Classifier:
     Args:
       model: a run, or its folder ('runs/pets/3'; 'runs/pets' and 'runs' give the latest that is
         there); or any of its exports: a graph, a SavedModel folder, a TFLite, Keras or ONNX file.
-        '': the graph at the place of the original retrain.py, /tmp/output_graph.pb.
+        '': the newest of the last run below runs/ and the graph at the place of the original
+        retrain.py, /tmp/output_graph.pb; which one it is is said.
       **settings: labels (a file with one label a line, where the model does not carry them), and
         input_layer, output_layer, input_height, ... for graphs of other programs.
 
@@ -187,10 +197,12 @@ def load(model: Run | Source = '', /, **settings: Any) -> Classifier:
     runtime.start()
     given = _given('', settings)
     check_names(given, names_of(ModelConfig))
+    if model is None or (model and 'graph' in given):
+        raise InputError('no model, or two: name one run, folder or file.')
     if model:
         given['graph'] = model_file(model)
-    elif 'graph' in given:
-        given['graph'] = model_file(given['graph'])
+    else:
+        given['graph'] = model_file(given['graph']) if 'graph' in given else _default_graph()
     config = build(ModelConfig, given)
     return Classifier(config.graph, config.labels, config.feeding)
 
@@ -220,6 +232,11 @@ def evaluate(
     config = build(EvaluationConfig, given)
     if config.report_dir:
         writable.refuse([writable.folder_fault(config.report_dir, 'report_dir')])
+        if folders.holds_run(config.report_dir):
+            raise InputError(
+                f'--report_dir={config.report_dir} holds a run, whose report this one would '
+                'replace: choose another folder.'
+            )
     found = evaluation.find(config)  # first: the model takes seconds to open
     if isinstance(model, Mapping):
         model = load(**model)
@@ -232,32 +249,40 @@ def runs(run_dir: Source = RUNS, /) -> list[Run]:
 
     >>> for run in poets_tfr.runs('runs/pets'): print(run)        # doctest: +SKIP
     """
-    found = [folder for folder in folders.find(_path(run_dir)) if folders.finished(folder)]
-    return sorted(map(Run.open, found), key=lambda run: run.finished)
+    return sorted(map(Run.open, folders.finished_in(_path(run_dir))), key=lambda run: run.finished)
 
 
 def model_file(model: Run | Source) -> str:
     """The file or folder to label with: of a run, or of a folder of runs, its graph."""
     if isinstance(model, Run):
-        return _graph_of(model)
+        return model.exports['output_graph']
     path = _path(model)
     is_place = os.path.isdir(path) or os.path.basename(path) == folders.LATEST
     if is_place and folders.find(path):
-        return _graph_of(Run.open(folders.latest(path)))
+        return Run.open(folders.latest(path)).exports['output_graph']
     return path
 
 
-def _graph_of(run: Run) -> str:
-    if 'output_graph' not in run.exports:
-        raise InputError(
-            f'{run.folder}: that is the report of an evaluation; name a run or a graph.'
-        )
-    return run.exports['output_graph']
+def _default_graph() -> str:
+    """The newest of the last run in the current folder, and the original's place; it is said."""
+    places = [ExportConfig.output_graph]
+    with contextlib.suppress(InputError):
+        places.append(model_file(RUNS))
+    there = [path for path in places if os.path.isfile(path)]
+    if not there:
+        return places[0]
+    newest = max(there, key=os.path.getmtime)
+    log.warning('No model was named: %s is taken, the newest here.', newest)
+    return newest
 
 
 def _given(images: Records | Source, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Paths as they are meant: a leading ~ is the home folder."""
     given = dict(settings)
+    of_records = isinstance(images, reading.Records)
+    twice = {'image_dir', *(['records_dir'] if of_records else [])} & given.keys()
+    if images and twice:
+        raise InputError(f'--{min(twice)} is given twice, or contradicts the records: give one.')
     if isinstance(images, reading.Records):
         given['records_dir'] = images.records_dir
     elif images:

@@ -362,7 +362,8 @@ def without_patterns(directory: str) -> Iterator[str]:
     if is_remote(directory) or not _TENSORFLOW_PATTERN.search(os.path.abspath(directory)):
         yield directory
         return
-    with tempfile.TemporaryDirectory() as work:
+    plain = None if not _TENSORFLOW_PATTERN.search(tempfile.gettempdir()) else '/tmp'
+    with tempfile.TemporaryDirectory(dir=plain) as work:
         link = os.path.join(work, 'folder')
         os.symlink(os.path.abspath(directory), link)
         yield link

@@ -7,7 +7,9 @@ import os
 
 def user_cache_dir() -> str:
     """`$XDG_CACHE_HOME/poets_tfr`, or `~/.cache/poets_tfr`."""
-    base = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
+    base = os.environ.get('XDG_CACHE_HOME', '')
+    if not os.path.isabs(base):  # as the XDG standard has it
+        base = os.path.join(os.path.expanduser('~'), '.cache')
     if not os.path.isabs(base):  # no home folder, as in a container
         base = f'/tmp/poets_tfr-{os.getuid()}'
     return os.path.join(base, 'poets_tfr')

@@ -160,7 +160,7 @@ def build(config: type[Config], given: Mapping[str, Any]) -> Config:
       InputError: a value has the wrong type, or is out of its range.
     """
     kinds = kinds_of(config)
-    own = {name: value for name, value in given.items() if name in kinds}
+    own = {n: v for n, v in given.items() if n in kinds and v is not None}  # None: the default
     return config(**{name: _typed(name, kinds[name], value) for name, value in own.items()})
 
 
@@ -215,8 +215,7 @@ def _without_none(kind: Any) -> Any:
 
 def _typed(name: str, kind: Any, value: Any) -> Any:
     """The value as the field has it; what Python's users naturally give is taken."""
-    if value is None:
-        return None
+    value = value.item() if hasattr(value, 'item') and hasattr(value, 'dtype') else value  # numpy
     if typing.get_origin(kind) is tuple:
         if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
             return tuple(value)
@@ -230,7 +229,7 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
         return float(value)
     if kind is bool and isinstance(value, bool):
         return value
-    if kind is int and number and value == int(value):
+    if kind is int and number and math.isfinite(value) and value == int(value):
         return int(value)
     names = {int: 'a whole number', float: 'a number', bool: 'True or False'}
     raise InputError(f'--{name}={value!r} must be {names[kind]}.')

@@ -221,3 +221,78 @@ def test_a_report_of_somebody_else_stays_and_ends_no_run(flags: list[str], tmp_p
     assert 'report.json was not written by this program' in ended.err
     assert SUMMARY.search(ended.out)
     assert (places.summaries / 'report.json').read_text() == '{"mine": true}\n'
+
+
+def test_odd_neighbours_do_not_hide_a_run(flags: list[str], tmp_path: Path) -> None:
+    assert call('retrain', *flags).status == 0
+    run = tmp_path / 'runs/c'
+    (run / '07').mkdir()
+    (run / '99').write_text('a file')
+    for number, content in enumerate(['[]', '{"a": 1}', '{"self_test": {}}', 'no JSON'], 2):
+        (run / str(number)).mkdir()
+        (run / str(number) / 'report.json').write_text(content)
+    assert folders.latest(str(run)) == str(run / '1')
+    (run / 'latest').unlink()
+    assert folders.latest(str(tmp_path / 'runs')) == str(run / '1'), 'told by what runs leave'
+    (run / 'latest').write_bytes(b'\xff\0')
+    with pytest.raises(InputError, match='latest names no run'):
+        folders.find(str(run / 'latest'))
+    (run / 'latest').unlink()
+    (run / 'latest').mkdir()
+    ended = call('retrain', *flags)
+    assert (ended.status, ended.err.count('\n')) == (1, 1)
+    assert f'{run.name}/latest is a folder' in ended.err
+
+
+def test_an_evaluation_replaces_no_report_of_a_run(flags: list[str], tmp_path: Path) -> None:
+    assert call('retrain', *flags).status == 0
+    run = tmp_path / 'runs/c'
+    before = (run / '1/report.json').read_bytes()
+    for place in run / '1', run:
+        ended = call('evaluate', f'--graph={run}', flags[0], f'--report_dir={place}')
+        assert (ended.status, ended.err.count('\n')) == (1, 1)
+        assert f'--report_dir={place} holds a run' in ended.err
+    assert (run / '1/report.json').read_bytes() == before
+
+
+def test_runs_are_not_kept_among_the_images(flags: list[str]) -> None:
+    image_dir = flags[0].partition('=')[2]
+    ended = call('retrain', *flags, f'--run_dir={image_dir}/runs')
+    assert ended.status == 1
+    assert 'nothing is written among the images' in ended.err
+    assert not (Path(image_dir) / 'runs').exists()
+
+
+def test_a_flagfile_holds_lists_and_refuses_what_it_cannot_hold(
+    flags: list[str], colours_dir: Path, tmp_path: Path
+) -> None:
+    pictures = shutil.copytree(colours_dir, tmp_path / 'pictures')
+    (pictures / 'Red_Roses').rename(pictures / 'red, "roses"')
+    classes = '--classes="red, ""roses""",bluebells'
+    ended = call('retrain', *flags, f'--image_dir={pictures}', classes)
+    assert ended.status == 0, ended.err
+    flagfile = tmp_path / 'runs/c/1/retrain.flags'
+    assert f'{classes}\n' in flagfile.read_text()
+    again = call('retrain', f'--flagfile={flagfile}')
+    assert again.status == 0, again.err
+    labels = [(tmp_path / f'runs/c/{n}/output_labels.txt').read_text() for n in (1, 2)]
+    assert labels[0] == labels[1]
+    odd = shutil.copytree(colours_dir, tmp_path / 'pictures ')
+    ended = call('retrain', *flags, f'--image_dir={odd}')
+    assert ended.status == 0, ended.err
+    assert (
+        'retrain.flags is not written: a flagfile cannot hold the value of --image_dir' in ended.err
+    )
+    assert not (tmp_path / 'runs/c/3/retrain.flags').exists()
+
+
+def test_where_no_model_is_named_the_newest_here_is_taken_and_said(
+    flags: list[str], tmp_path: Path
+) -> None:
+    assert call('retrain', *flags).status == 0
+    picture = sorted(Path(flags[0].partition('=')[2]).glob('*/*'))[0]
+    wanted = call('label_image', f'--graph={tmp_path}/runs/c/1', picture)
+    ended = call('label_image', picture)
+    assert (ended.status, ended.out) == (0, wanted.out), ended.err
+    assert 'No model was named: ' in ended.err
+    assert 'runs/c/1/output_graph.pb is taken' in ended.err

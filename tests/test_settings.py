@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from poets_tfr.backbones.settings import BackboneConfig
@@ -163,6 +164,15 @@ def test_settings_are_taken_as_pythons_users_give_them(tmp_path: Path) -> None:
     assert (made.head.learning_rate, made.head.how_many_training_steps) == (1.0, 5)
     assert isinstance(made.head.learning_rate, float)
     assert isinstance(made.head.how_many_training_steps, int)
+    given: dict[str, Any] = {
+        'seed': np.int64(7),
+        'learning_rate': np.float32(0.5),
+        'sampling': None,
+    }
+    of_numpy = RunConfig.of(image_dir=tmp_path, recursive=np.bool_(True), **given)
+    assert (of_numpy.head.seed, of_numpy.head.learning_rate) == (7, 0.5)
+    assert of_numpy.conversion.recursive is True
+    assert of_numpy.head.sampling == 'class_uniform', 'None is the default'
 
 
 @pytest.mark.parametrize(
@@ -171,6 +181,7 @@ def test_settings_are_taken_as_pythons_users_give_them(tmp_path: Path) -> None:
         ({'seed': '5'}, "seed='5' must be a whole number."),
         ({'seed': 1.5}, 'seed=1.5 must be a whole number.'),
         ({'seed': True}, 'seed=True must be a whole number.'),
+        ({'seed': float('inf')}, 'seed=inf must be a whole number.'),
         ({'recursive': 1}, 'recursive=1 must be True or False.'),
         ({'classes': 'cats'}, "classes='cats' must be a list of strings."),
         ({'learning_rate': 'fast'}, "learning_rate='fast' must be a number."),

@@ -20,6 +20,7 @@ from poets_tfr import files
 from poets_tfr.cli import command, retrain
 from poets_tfr.errors import InputError
 from poets_tfr.reporting import report
+from poets_tfr.run.settings import in_cache
 from poets_tfr.settings import Settings, at_least, build, setting
 
 DEFAULT = 'default'
@@ -85,7 +86,8 @@ def _accuracies(
     run_dir = files.join(split_dir, os.path.splitext(os.path.basename(setting))[0])
     flagfile = [] if setting == DEFAULT else [f'--flagfile={setting}']
     status = retrain.main([
-        'retrain.py', *flagfile, '--self_test_pictures=0', *further, '--logging_verbosity=ERROR',
+        'retrain.py', *flagfile, '--self_test_pictures=0',
+        f'--model_dir={in_cache()["model_dir"]}', *further, '--logging_verbosity=ERROR',
         f'--image_dir={values.image_dir}', f'--split_prefix={prefix}',
         f'--records_dir={split_dir}/records', f'--bottleneck_dir={values.work_dir}/bottlenecks',
         f'--summaries_dir={run_dir}/logs', f'--checkpoint_path={run_dir}/checkpoint',

@@ -26,7 +26,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _main(given: dict[str, Any], positional: list[str]) -> None:
     # The original's places, unless told otherwise.
-    poets_tfr.train(**{'run_dir': '', **command.with_folder(given, positional)})
+    poets_tfr.train(
+        **{'run_dir': '', 'log_steps': 'auto', **command.with_folder(given, positional)}
+    )
 
 
 if __name__ == '__main__':

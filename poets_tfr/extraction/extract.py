@@ -159,6 +159,7 @@ class Extraction:
                 done.clear()
                 chosen, values = chosen[chosen >= 0], values[chosen >= 0]
                 _check_finite(rows, chosen, values)
+                self._records.check_current()  # else other images' features would be kept
                 cache.add(rows.digests[chosen], values)
 
         with progress.bar(int(missing.sum()), 'pictures', 'Creating bottlenecks') as bar:

@@ -152,6 +152,10 @@ def _png(image: Any) -> bytes:
     """Upright, as the file that Pillow opened would be shown."""
     from PIL import ImageOps
 
+    if image.mode != 'I;16' and image.mode[:1] in ('I', 'F'):
+        raise InputError(
+            f'a PIL image of mode {image.mode} has no range to go by: convert it to L or RGB.'
+        )
     image = ImageOps.exif_transpose(image)
     content = io.BytesIO()
     (image if image.mode in _PNG_MODES else image.convert('RGB')).save(content, 'PNG')

@@ -21,6 +21,7 @@ from poets_tfr.records.duplicates import Duplicate, Member
 from poets_tfr.records.image_dir import Listing, Picture
 from poets_tfr.records.manifest import (
     DALI_SUFFIX,
+    DATASET_INFO,
     DUPLICATES,
     INDEX_SUFFIX,
     MANIFEST,
@@ -101,9 +102,11 @@ class _Conversion:
         self._staged: set[str] = set()
         self._loaded: dict[str, ShardIndex | None] = {}
         self._bad: set[str] = set()
+        self._published: dict[str, str] = {}
 
     def run(self) -> Manifest:
         records_dir, timeout = self._config.records_dir, self._config.lock_timeout
+        _check_ours(records_dir)
         self._tell_of_other_labels()
         result = self._standing_result()
         if result is None:
@@ -141,6 +144,7 @@ class _Conversion:
         Gives None where `indexes_of` does.
         """
         self._loaded, self._staged, self._bad = {}, set(), set()
+        self._published = _index_digests(self._config.records_dir)
         with _SeenFiles(self._config) as seen:
             self._listed = duplicates.settle(self._config, self._given, seen.sha256_of)
             bad = self._known_to_be_bad(self._listed, seen)
@@ -236,9 +240,12 @@ class _Conversion:
         for directory in self._config.records_dir, self._staging:
             path = files.join(directory, plan.name)
             index = self._load(path + INDEX_SUFFIX)
+            published = self._published.get(plan.name, '') if index else ''
             if (
                 index
-                and index.contract == self._job.contract
+                and (directory == self._staging or published in ('', index.file_sha256))
+                and (index.shard, index.contract) == (plan.name, self._job.contract)
+                and index.records == sum(entry.is_record for entry in index.entries)
                 and files.size(path) == index.bytes
                 and [(e.path, e.label) for e in index.entries]
                 == [(p.path, p.label) for p in plan.pictures]
@@ -357,16 +364,17 @@ class _SeenFiles:
         self._new: dict[str, list[Any]] = {}
 
     def __enter__(self) -> _SeenFiles:
-        with contextlib.suppress(OSError, InputError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             remembered = files.read_json(self._path)
             if remembered['image_dir'] == files.absolute(self._image_dir):
-                self._old = remembered['files']
+                self._old = {path: [*seen] for path, seen in dict(remembered['files']).items()}
         return self
 
     def __exit__(self, *exc: object) -> None:
         content = {'image_dir': files.absolute(self._image_dir), 'files': self._new}
         if self._new != self._old:
-            files.write_bytes(self._path, json.dumps(content).encode('ascii'))
+            with contextlib.suppress(OSError):  # it only saves time, and another run may clean up
+                files.write_bytes(self._path, json.dumps(content).encode('ascii'))
 
     def remember(self, picture: Picture, sha256: str) -> None:
         self._new[picture.path] = [picture.size, picture.mtime_ns, sha256]
@@ -379,7 +387,9 @@ class _SeenFiles:
     def sha256_of(self, picture: Picture) -> str:
         """Hex digest of the file; '' where it cannot be read."""
         remembered = self._new.get(picture.path) or self._old.get(picture.path)
-        size, mtime_ns, sha256 = remembered or (0, 0, '')
+        if not remembered or len(remembered) != 3:
+            remembered = [0, 0, '']
+        size, mtime_ns, sha256 = remembered
         stats_agree = (size, mtime_ns) == (picture.size, picture.mtime_ns)
         if not (stats_agree and mtime_ns and sha256):
             try:
@@ -388,6 +398,29 @@ class _SeenFiles:
                 sha256 = ''
         self.remember(picture, sha256)
         return sha256
+
+
+def _index_digests(records_dir: str) -> dict[str, str]:
+    """Shard -> the digest of its index, of the records that are there now."""
+    with contextlib.suppress(InputError, OSError):
+        splits = load_manifest(records_dir).splits.values()
+        return {shard.file: shard.index_sha256 for split in splits for shard in split.shards}
+    return {}
+
+
+def _check_ours(records_dir: str) -> None:
+    """Raises InputError where files lie that ours would replace, and that others wrote."""
+    for name, is_ours in (
+        (MANIFEST, lambda value: 'format' in value),
+        (DATASET_INFO, lambda value: 'converted by poets_tfr' in value.get('description', '')),
+    ):
+        value, path = None, files.join(records_dir, name)
+        with contextlib.suppress(InputError, OSError):  # missing, or damaged: it is made anew
+            value = files.read_json(path)
+        if value and isinstance(value, dict) and not is_ours(value):
+            raise InputError(
+                f'--records_dir: {path} was not written by this program: choose another folder.'
+            )
 
 
 def _holds(path: str, content: bytes) -> bool:

@@ -17,6 +17,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ from poets_tfr.settings import names_of
 
 MANIFEST = 'manifest.json'
 SKIPPED = 'skipped.tsv'
+DATASET_INFO = 'dataset_info.json'
 DUPLICATES = 'duplicates.tsv'
 INDEX_SUFFIX = '.index.jsonl'
 DALI_SUFFIX = '.idx'
@@ -286,7 +288,24 @@ def load_indexes(records_dir: str, manifest: Manifest, split: str) -> Iterator[S
             )
         if index.sha256 != shard.sha256:
             raise InputError(f'--records_dir: {path} is of another shard: {CONVERT_AGAIN}.')
+        if not _is_sound(index, len(manifest.classes)):
+            raise InputError(f'--records_dir: {path} is damaged: {CONVERT_AGAIN}.')
         yield index
+
+
+def _is_sound(index: ShardIndex, classes: int) -> bool:
+    """Whether its entries can be what a conversion wrote; of records without digests, too."""
+    records = [entry for entry in index.entries if entry.is_record]
+    return len(records) == index.records and all(
+        isinstance(entry.path, str)
+        and isinstance(entry.label, int)
+        and 0 <= entry.label < classes
+        and isinstance(entry.offset, int)
+        and entry.offset >= 0
+        and re.fullmatch('[0-9a-f]{64}', entry.encoded_sha256)
+        and re.fullmatch('[0-9a-f]{64}', entry.source_sha256)
+        for entry in records
+    )
 
 
 def check_digests(digests: Iterable[tuple[str, str]]) -> None:
@@ -347,7 +366,7 @@ def tfds_metadata(manifest: Manifest) -> dict[str, bytes]:
         ],
     }
     return {
-        'dataset_info.json': files.json_bytes(info),
+        DATASET_INFO: files.json_bytes(info),
         'features.json': files.json_bytes(group({'image': group(image)})),
         'image-class-label.labels.txt': labels.encode('utf-8', 'surrogateescape'),
     }

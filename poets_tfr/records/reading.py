@@ -79,8 +79,18 @@ class Records:
         """Raises InputError: an index is missing or damaged. KeyError: there is no such split."""
         if split not in self._splits:
             indexes = functools.partial(load_indexes, self.records_dir, self.manifest, split)
-            self._splits[split] = SplitRecords(self.records_dir, indexes)
+            self._splits[split] = SplitRecords(self.records_dir, indexes, self.check_current)
         return self._splits[split]
+
+    def check_current(self) -> None:
+        """Raises InputError where another conversion has replaced what was opened."""
+        with contextlib.suppress(InputError):
+            if load_manifest(self.records_dir) == self.manifest:
+                return
+        raise InputError(
+            f'--records_dir: another conversion has replaced the records in {self.records_dir} '
+            'meanwhile. Run again; runs at the same time want a --records_dir each.'
+        )
 
     def check_indexes(self) -> None:
         """Reads every index. Raises InputError, naming it, when one is missing or damaged."""
@@ -110,8 +120,13 @@ class SplitRecords:
     paths: of the source files, relative to image_dir; a sequence of str.
     """
 
-    def __init__(self, records_dir: str, indexes: Callable[[], Iterable[ShardIndex]]):
-        self._indexes = indexes
+    def __init__(
+        self,
+        records_dir: str,
+        indexes: Callable[[], Iterable[ShardIndex]],
+        check_current: Callable[[], None],
+    ):
+        self._indexes, self._check_current = indexes, check_current
         self.shards: list[str] = []
         self.shard_sha256: list[str] = []
         self.records_per_shard: list[int] = []
@@ -156,15 +171,12 @@ class SplitRecords:
 
     def rows_of(self, paths: Iterable[str]) -> list[int]:
         """The row of each path. Raises KeyError: the split has no such image."""
-        wanted = {path: place for place, path in enumerate(paths)}
-        rows: dict[int, int] = {}
-        for row, path in enumerate(self.paths):
-            if path in wanted:
-                rows[wanted[path]] = row
-        missing = sorted(path for path, place in wanted.items() if place not in rows)
-        if missing:
-            raise KeyError(missing[0])
-        return [rows[place] for place in range(len(wanted))]
+        paths = list(paths)
+        wanted = set(paths)
+        found = {path: row for row, path in enumerate(self.paths) if path in wanted}
+        if missing := wanted - found.keys():
+            raise KeyError(min(missing))
+        return [found[path] for path in paths]
 
     def read(self, row: int) -> bytes:
         """`image/encoded` of one record, checked: an upright JPEG or PNG.
@@ -223,14 +235,17 @@ class SplitRecords:
 
     def check_digests(self) -> None:
         """Reads every shard. Raises InputError, naming the first that is not as it was written."""
+        self._check_current()
         check_digests(zip(self.shards, self.shard_sha256, strict=True))
 
     def _encoded(self, row: int, frame: bytes) -> bytes:
         with contextlib.suppress(ValueError):
-            encoded = schema.parse_all(frame[_FRAME])['image/encoded']
-            wanted = self.digests[row].ljust(32, b'\0')
-            if isinstance(encoded, bytes) and sha256(encoded).digest() == wanted:
-                return encoded
+            record = schema.parse_all(frame[_FRAME])
+            encoded, wanted = record['image/encoded'], self.digests[row].ljust(32, b'\0')
+            is_whole = isinstance(encoded, bytes) and sha256(encoded).digest() == wanted
+            if is_whole and record['image/class/label'] == self.labels[row]:
+                return encoded  # type: ignore[return-value]
+        self._check_current()
         shard = self.shards[self.shard[row]]
         raise InputError(
             f'--records_dir: the shard {shard} is damaged: delete it and {CONVERT_AGAIN}.'

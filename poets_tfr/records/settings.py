@@ -114,7 +114,7 @@ class ConversionConfig(Settings):
     # fmt: on
 
     def check(self) -> None:
-        if self.image_dir and self.records_dir and _is_inside(self.records_dir, self.image_dir):
+        if self.image_dir and self.records_dir and is_inside(self.records_dir, self.image_dir):
             raise InputError(
                 f'--records_dir={self.records_dir} lies in --image_dir={self.image_dir}: nothing '
                 'is written among the images; choose a folder elsewhere.'
@@ -141,6 +141,6 @@ class ConversionConfig(Settings):
         return (self.split_prefix or self.image_dir) if self.splits_by_given_path else ''
 
 
-def _is_inside(path: str, directory: str) -> bool:
+def is_inside(path: str, directory: str) -> bool:
     path, directory = os.path.realpath(path), os.path.realpath(directory)
     return path == directory or path.startswith(os.path.join(directory, ''))

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from poets_tfr import files, locks, writable
 from poets_tfr.errors import InputError
 from poets_tfr.reporting import report
+from poets_tfr.run import flagfile
 
 LATEST = 'latest'
 
@@ -26,7 +28,10 @@ def taken(run_dir: str, resume: bool = False) -> Iterator[str]:
     """
     path = os.path.abspath(run_dir)
     made = [each for each in (path, *map(str, Path(path).parents)) if not os.path.isdir(each)]
-    writable.refuse([writable.folder_fault(run_dir, 'run_dir')])
+    latest_file = os.path.join(run_dir, LATEST)
+    writable.refuse(
+        [writable.folder_fault(run_dir, 'run_dir'), writable.file_fault(latest_file, 'run_dir')]
+    )
     files.make_dirs(run_dir)
     folder = (resume and _newest_unfinished(run_dir)) or _next(run_dir)
     with locks.only_writer(folder):
@@ -47,31 +52,37 @@ def succeeded(folder: str) -> None:
 
 def numbered(run_dir: str) -> list[str]:
     """The folders of the runs in `run_dir`, finished or not, in their order."""
-    numbers = sorted(int(name) for name in files.list_names(run_dir) if name.isdecimal())
-    return [os.path.join(run_dir, str(number)) for number in numbers]
+    names = [name for name in files.list_names(run_dir) if re.fullmatch('[1-9][0-9]*', name)]
+    paths = [os.path.join(run_dir, name) for name in sorted(names, key=int)]
+    return [path for path in paths if os.path.isdir(path)]
 
 
 def finished(folder: str) -> bool:
     """Whether a run ended well there: its report is written, and its exports passed the test."""
-    path = os.path.join(folder, report.JSON)
-    if not os.path.exists(path):
-        return False
-    tested = files.read_json(path).get('self_test')
-    return tested is None or tested['passed']
+    return bool(_finished_at(folder))
+
+
+def finished_in(place: str) -> list[str]:
+    """The folders of the finished runs at `place`, see `find`."""
+    return [folder for folder in find(place) if finished(folder)]
 
 
 def find(place: str) -> list[str]:
-    """The folders of all runs at `place`: a run's own, a `run_dir`, or a folder of these.
+    """The folders of all runs at `place`: a `run_dir`, a run's own, or a folder of these.
 
-    A `run_dir` is told by its file `latest`: a SavedModel has numbered folders too.
+    A `run_dir` is told by its file `latest`, or by what runs leave in its numbered folders: a
+    SavedModel has such folders too.
     """
     if os.path.basename(place) == LATEST and os.path.isfile(place):
-        place = os.path.join(os.path.dirname(place), files.read_bytes(place).decode().strip())
-    if os.path.exists(os.path.join(place, report.JSON)):
+        number = files.read_bytes(place)[:32].decode(errors='replace').strip()
+        place = os.path.join(os.path.dirname(place), number)
+        if not number.isdecimal() or not os.path.isdir(place):
+            raise InputError(f'{os.path.dirname(place)}: {LATEST} names no run: name its folder.')
+    left = [os.path.join(place, name) for name in (report.JSON, flagfile.NAME)]
+    if not _is_run_dir(place) and any(map(os.path.exists, left)):
         return [place]
     below = [os.path.join(place, name) for name in files.list_names(place)]
-    run_dirs = [d for d in (place, *below) if os.path.exists(os.path.join(d, LATEST))]
-    return [run for run_dir in run_dirs for run in numbered(run_dir)]
+    return [run for run_dir in (place, *below) if _is_run_dir(run_dir) for run in numbered(run_dir)]
 
 
 def latest(place: str) -> str:
@@ -80,16 +91,39 @@ def latest(place: str) -> str:
     Raises:
       InputError: there is none.
     """
-    done = [folder for folder in find(place) if finished(folder)]
+    done = finished_in(place)
     if not done:
         raise InputError(f'{place}: no finished run there. Train first, or name another folder.')
     return max(done, key=_finished_at)
 
 
-def _finished_at(folder: str) -> tuple[str, int]:
+def holds_run(place: str) -> bool:
+    """Whether the report of a run, or runs, are kept in this very folder."""
+    return _is_run_dir(place) or finished(place)
+
+
+def _is_run_dir(place: str) -> bool:
+    """Cheap: it is asked of every folder beside."""
+    left = (LATEST, *(f'{number}/{flagfile.NAME}' for number in _numbers(place)))
+    return os.path.isdir(place) and any(os.path.exists(os.path.join(place, n)) for n in left)
+
+
+def _numbers(place: str) -> list[str]:
+    return [os.path.basename(folder) for folder in numbered(place)] if os.path.isdir(place) else []
+
+
+def _finished_at(folder: str) -> tuple[str, int] | tuple[()]:
+    """When, and its number; () where no run of ours ended well there."""
+    path = os.path.join(folder, report.JSON)
+    try:
+        value = files.read_json(path)
+        tested, when = value['self_test'], value['finished']
+        if not value['outputs']['output_graph'] or (tested and not tested['passed']):
+            return ()
+    except (OSError, InputError, KeyError, TypeError, RecursionError):
+        return ()
     number = os.path.basename(folder)
-    when = files.read_json(os.path.join(folder, report.JSON))['finished']
-    return when, int(number) if number.isdecimal() else 0
+    return str(when), int(number) if number.isdecimal() else 0
 
 
 def _next(run_dir: str) -> str:

@@ -120,11 +120,12 @@ def _all_stages(config: RunConfig, listing: Listing | None) -> Run | None:
 
 def _records(config: ConversionConfig, listing: Listing | None, cluster: Cluster) -> Records:
     """The chief converts; the others wait for its manifest."""
-    if listing:
-        conversion.convert(config, listing)
+    made = conversion.convert(config, listing) if listing else None
     cluster.wait_for_all('worker 0, which converts the pictures')
     records = Records.open(config.records_dir)
-    if not listing:
+    if made:
+        Records(config.records_dir, made).check_current()
+    else:
         splits = records.manifest.splits
         counts = {name: split.pictures_per_class for name, split in splits.items()}
         log.info('%s', manifests.table(records.labels, counts))

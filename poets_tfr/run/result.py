@@ -75,7 +75,7 @@ class Run:
         value = files.read_json(path)
         try:
             return cls.of(value, folder)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f'{path} is damaged, or no report of a run ({error!r}).') from None
 
     @classmethod

@@ -17,7 +17,7 @@ from poets_tfr.extraction.settings import ExtractionConfig
 from poets_tfr.pictures.settings import DistortionConfig
 from poets_tfr.places import user_cache_dir
 from poets_tfr.records import manifest
-from poets_tfr.records.settings import ConversionConfig, default_records_dir
+from poets_tfr.records.settings import ConversionConfig, default_records_dir, is_inside
 from poets_tfr.reporting.settings import ReportingConfig
 from poets_tfr.settings import Affects, Settings, about, build, check_names, names_of, setting
 from poets_tfr.training.settings import CheckpointConfig, FineTuneConfig, HeadConfig
@@ -229,6 +229,11 @@ def _check_inputs(given: Mapping[str, Any]) -> None:
             "curves and report in the run's folder: leave one of them out."
         )
     if given.get('image_dir'):
+        if given.get('run_dir') and is_inside(given['run_dir'], given['image_dir']):
+            raise InputError(
+                f'--run_dir={given["run_dir"]} lies in --image_dir={given["image_dir"]}: nothing '
+                'is written among the images; choose a folder elsewhere.'
+            )
         return
     if 'image_dir' in given and given.get('records_dir'):
         raise InputError(

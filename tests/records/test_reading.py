@@ -119,3 +119,46 @@ def test_what_was_changed_by_hand_is_refused(
     file.write_text(text.replace(old, new, 1))
     with pytest.raises(InputError, match=f'{file.name} is damaged or was changed'):
         Records.open(str(converted[1])).check_indexes()
+
+
+def test_records_that_were_converted_anew_are_not_read_by_old_columns(converted: Converted) -> None:
+    pictures, records_dir, _ = converted
+    records = Records.open(str(records_dir))
+    records['train']
+    records.check_current()
+    (pictures / 'Red_Roses').rename(pictures / 'a_first_class')
+    conversion.converted(pictures, records_dir, num_shards=3)
+    with pytest.raises(InputError, match='another conversion has replaced the records'):
+        records.check_current()
+    with pytest.raises(InputError, match='another conversion has replaced the records'):
+        records['train'].read_each(range(len(records['train'])))
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        ('"outcome":"as is"', '"outcome":"skipped"'),
+        ('"records":', '"records":1'),
+        ('"offset":0', '"offset":5'),
+    ],
+)
+def test_a_damaged_index_is_not_taken_up_by_the_next_conversion(
+    converted: Converted, old: str, new: str
+) -> None:
+    pictures, records_dir, _ = converted
+    index = sorted(records_dir.glob('*train*.index.jsonl'))[0]
+    before = {path.name: path.read_bytes() for path in records_dir.glob('*tfrecord*')}
+    text = index.read_text()
+    assert old in text
+    index.write_text(text.replace(old, new, 1))
+    conversion.converted(pictures, records_dir, num_shards=3)
+    assert {path.name: path.read_bytes() for path in records_dir.glob('*tfrecord*')} == before
+
+
+def test_files_of_others_are_not_replaced(converted: Converted, tmp_path: Path) -> None:
+    site = tmp_path / 'site'
+    site.mkdir()
+    (site / 'manifest.json').write_text('{"name": "my web page"}')
+    with pytest.raises(InputError, match='manifest.json was not written by this program'):
+        conversion.converted(converted[0], site)
+    assert [path.name for path in site.iterdir()] == ['manifest.json']
