@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from command_line import ROOT, Places, start
+from command_line import ROOT, Places, start, without_few_images
 
 from tools import drawing
 
@@ -28,7 +28,7 @@ def test_from_drawn_flowers_to_labels(tmp_path: Path) -> None:
         *places.flags(),
     ]
     first = start(*command, timeout=280)
-    assert (first.status, first.err) == (0, '')
+    assert (first.status, without_few_images(first.err)) == (0, '')
     assert 'This network is untrained' in first.out
     accuracy = re.search(r'^Final test accuracy = ([\d.]+)% \(N=\d+\)$', first.out, re.MULTILINE)
     assert accuracy
