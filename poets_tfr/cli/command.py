@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from absl import flags as absl_flags
@@ -38,6 +38,7 @@ class _Command:
     ):
         self._main, self._usage, self._sections = main, usage, sections
         self._keep_unknown, self._goes_on = keep_unknown, goes_on
+        self._is_told_to_end = False
 
     def run(self, argv: list[str]) -> int:
         """Whatever the user can mend ends with one line on stderr and a status."""
@@ -45,11 +46,14 @@ class _Command:
         for stream in sys.stdout, sys.stderr:
             if isinstance(stream, io.TextIOWrapper):  # escaped, what the terminal cannot show
                 stream.reconfigure(errors='backslashreplace')
-        former = signal.signal(signal.SIGTERM, _on_sigterm)
+        former = signal.signal(signal.SIGTERM, self._on_sigterm)
         try:
             if signal.getsignal(signal.SIGINT) is cli.leave_at_once:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
-            return self._parse_and_run(argv)
+            with _signals_through_tensorflow():
+                status = self._parse_and_run(argv)
+            # Now and then a callback of TensorFlow's loses what the signal raised.
+            return _TERMINATED if self._is_told_to_end else status
         except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
@@ -64,6 +68,10 @@ class _Command:
             return 1
         finally:
             signal.signal(signal.SIGTERM, former)
+
+    def _on_sigterm(self, signum: int, frame: Any) -> None:
+        self._is_told_to_end = True
+        raise SystemExit(_TERMINATED)
 
     def _parse_and_run(self, argv: list[str]) -> int:
         values = flag_values(self._sections)
@@ -152,6 +160,19 @@ def with_folder(given: dict[str, Any], positional: Sequence[str]) -> dict[str, A
     return given
 
 
+@contextlib.contextmanager
+def _signals_through_tensorflow() -> Iterator[None]:
+    """A signal that comes while TensorFlow's bindings make an error ends as a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if 'REPLACED BY KeyboardInterrupt' in str(error):
+            raise KeyboardInterrupt from None
+        if 'REPLACED BY SystemExit' in str(error):
+            raise SystemExit(_TERMINATED) from None
+        raise
+
+
 def _leave(status: int) -> NoReturn:
     for stream in sys.stdout, sys.stderr:
         with contextlib.suppress(OSError, ValueError):
@@ -214,7 +235,3 @@ def _as_called(usage: str, program: str) -> str:
     if program.endswith('.py'):
         return usage
     return re.sub(r'python tools/\w+\.py', os.path.basename(program), usage)
-
-
-def _on_sigterm(signum: int, frame: Any) -> None:
-    raise SystemExit(_TERMINATED)
