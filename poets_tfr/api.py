@@ -93,6 +93,7 @@ def train(
         runs/<name of the images' folder> in the current folder. '': to the places of the original
         retrain.py, below /tmp.
       **settings: by their flags' names (docs/flags.md): architecture, how_many_training_steps, ...
+        Only log_steps differs: a few steps are logged unless told.
 
     Returns:
       What came of it; None in all workers of several machines but the first.

@@ -48,7 +48,8 @@ class ModelConfig(Settings):
     # fmt: off
     graph: str = setting(ExportConfig().output_graph,
         'What to label with: a graph, a SavedModel folder, a TFLite, Keras or ONNX file, or the '
-        'folder of a run.', affects='input', path='path')
+        'folder of a run; left out, the newest of the last run below runs/ and of the default.',
+        affects='input', path='path')
     labels: str | None = setting(None, 'Its labels, one a line; by default those that it carries.',
         affects='input', path='path')
     input_layer: str | None = setting(None, f'Where images go into the graph. {_FOREIGN}', _A_NODE)

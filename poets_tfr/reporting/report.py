@@ -29,13 +29,16 @@ _MARKS = {
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """A picture that was labelled wrongly, and how surely. thumbnail: a small JPEG."""
+    """An image that was classified wrongly.
+
+    path: relative to image_dir. score: 0 to 1. thumbnail: a small JPEG; b'' of a run that is read.
+    """
 
     path: str
     label: str
     predicted: str
     score: float
-    thumbnail: bytes
+    thumbnail: bytes = dataclasses.field(default=b'', repr=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -103,13 +103,10 @@ def holds_run(place: str) -> bool:
 
 
 def _is_run_dir(place: str) -> bool:
-    """Cheap: it is asked of every folder beside."""
-    left = (LATEST, *(f'{number}/{flagfile.NAME}' for number in _numbers(place)))
-    return os.path.isdir(place) and any(os.path.exists(os.path.join(place, n)) for n in left)
-
-
-def _numbers(place: str) -> list[str]:
-    return [os.path.basename(folder) for folder in numbered(place)] if os.path.isdir(place) else []
+    if not os.path.isdir(place):
+        return False
+    left = [os.path.join(folder, flagfile.NAME) for folder in numbered(place)]
+    return any(map(os.path.exists, [os.path.join(place, LATEST), *left]))
 
 
 def _finished_at(folder: str) -> tuple[str, int] | tuple[()]:

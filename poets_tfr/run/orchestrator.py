@@ -122,10 +122,9 @@ def _records(config: ConversionConfig, listing: Listing | None, cluster: Cluster
     """The chief converts; the others wait for its manifest."""
     made = conversion.convert(config, listing) if listing else None
     cluster.wait_for_all('worker 0, which converts the pictures')
-    records = Records.open(config.records_dir)
-    if made:
-        Records(config.records_dir, made).check_current()
-    else:
+    records = Records(config.records_dir, made) if made else Records.open(config.records_dir)
+    records.check_current()
+    if not made:
         splits = records.manifest.splits
         counts = {name: split.pictures_per_class for name, split in splits.items()}
         log.info('%s', manifests.table(records.labels, counts))

@@ -12,19 +12,10 @@ from poets_tfr import files
 from poets_tfr.errors import InputError
 from poets_tfr.reporting import report
 from poets_tfr.reporting.metrics import Metrics
+from poets_tfr.reporting.report import Mistake
 
 _SPLITS = 'test', 'validation', 'train'
 _MISTAKES_SHOWN = 6
-
-
-@dataclasses.dataclass(frozen=True)
-class Mistake:
-    """A test image that was classified wrongly. path: relative to image_dir. score: 0 to 1."""
-
-    path: str
-    label: str
-    predicted: str
-    score: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from command_line import ROOT
+
+from poets_tfr.cli import command
 
 SLOW_NUMPY = """
 import time
@@ -38,3 +41,23 @@ def test_an_interrupt_while_python_imports_is_no_traceback(tmp_path: Path, tool:
         finally:
             process.kill()
     assert (process.returncode, err) == (130, '')
+
+
+def test_what_tensorflow_makes_of_a_signal_ends_as_the_signal_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its bindings make a RuntimeError of it, or a callback in C++ loses it."""
+
+    def swallowed(given: object, positional: object) -> None:
+        with contextlib.suppress(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def replaced(by: str) -> None:
+        raise RuntimeError(f'ORIGINAL NotFoundError REPLACED BY {by}: <EMPTY MESSAGE>')
+
+    assert command.run(swallowed, '', [], ['x']) == 143
+    assert command.run(lambda *_: replaced('KeyboardInterrupt'), '', [], ['x']) == 130
+    assert capsys.readouterr().err == 'x: interrupted.\n'
+    with pytest.raises(SystemExit) as ended:
+        command.run(lambda *_: replaced('SystemExit'), '', [], ['x'])
+    assert ended.value.code == 143

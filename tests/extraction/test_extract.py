@@ -439,3 +439,19 @@ def test_an_empty_split_has_no_rows(extract: Extract, pictures_dir: Path, tmp_pa
     splits = extract(tmp_path / 'records', tmp_path / 'cache')
     assert splits['test'].features.shape == (0, WIDTH)
     assert splits['test'].paths == ()
+
+
+def test_records_that_are_replaced_meanwhile_leave_nothing_in_the_cache(
+    backbone: Backbone, pictures_dir: Path, tmp_path: Path
+) -> None:
+    """Their images would be kept as the features of those that were there before."""
+    pictures = shutil.copytree(pictures_dir, tmp_path / 'pictures')
+    records = Records.open(str(convert(pictures, tmp_path / 'records')))
+    for split in records.splits:
+        records[split]
+    sorted(pictures.glob('*/*'))[0].rename(pictures / 'bluebells/renamed.png')
+    convert(pictures, tmp_path / 'records')
+    config = ExtractionConfig(bottleneck_dir=str(tmp_path / 'cache'), feature_batch_size=BATCH)
+    with pytest.raises(InputError, match='another conversion has replaced the records'):
+        Extraction(records, backbone, config).features()
+    assert not list((tmp_path / 'cache').rglob('*.npy'))
