@@ -182,6 +182,7 @@ class Extraction:
                 # All are whole: the error is of another kind.
                 raise
         keep()
+        self._records.check_current()  # replaced ones may lack rows, which no pass would find
 
 
 def joined(some: SplitFeatures, more: SplitFeatures) -> SplitFeatures:
