@@ -10,6 +10,8 @@ import os
 import re
 import signal
 import sys
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -25,6 +27,15 @@ Main = Callable[[dict[str, Any], list[str]], int | None]
 
 _INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal, as shells have it
 _VERBOSITY = 'logging_verbosity'
+_SECONDS_UNTIL_TOLD_AGAIN = 0.5
+
+
+class _Terminated(SystemExit):
+    """What SIGTERM raises. Unlike SystemExit, it can be watched by a weak reference."""
+
+
+class _Interrupted(KeyboardInterrupt):
+    """What ^C raises."""
 
 
 class _Command:
@@ -38,7 +49,8 @@ class _Command:
     ):
         self._main, self._usage, self._sections = main, usage, sections
         self._keep_unknown, self._goes_on = keep_unknown, goes_on
-        self._is_told_to_end = False
+        self._status_told = 0
+        self._lost: weakref.ref[BaseException] | None = None
 
     def run(self, argv: list[str]) -> int:
         """Whatever the user can mend ends with one line on stderr and a status."""
@@ -46,14 +58,14 @@ class _Command:
         for stream in sys.stdout, sys.stderr:
             if isinstance(stream, io.TextIOWrapper):  # escaped, what the terminal cannot show
                 stream.reconfigure(errors='backslashreplace')
-        former = signal.signal(signal.SIGTERM, self._on_sigterm)
+        former = {signal.SIGTERM: signal.signal(signal.SIGTERM, self._on_signal)}
         try:
-            if signal.getsignal(signal.SIGINT) is cli.leave_at_once:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+            if signal.getsignal(signal.SIGINT) in (cli.leave_at_once, signal.default_int_handler):
+                signal.signal(signal.SIGINT, self._on_signal)
+                former[signal.SIGINT] = signal.default_int_handler
             with _signals_through_tensorflow():
                 status = self._parse_and_run(argv)
-            # Now and then a callback of TensorFlow's loses what the signal raised.
-            return _TERMINATED if self._is_told_to_end else status
+            return self._status_told or status
         except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
@@ -67,11 +79,30 @@ class _Command:
             print(f'{program}: error: {message}', file=sys.stderr)
             return 1
         finally:
-            signal.signal(signal.SIGTERM, former)
+            self._lost = None
+            for number, handler in former.items():
+                signal.signal(number, handler)
 
-    def _on_sigterm(self, signum: int, frame: Any) -> None:
-        self._is_told_to_end = True
-        raise SystemExit(_TERMINATED)
+    def _on_signal(self, signum: int, frame: Any) -> None:
+        """Raises what the signal means, and does so again where that is lost.
+
+        Callbacks of TensorFlow's, and all that Python calls while it frees an object, swallow what
+        is raised in them. What is swallowed is freed, which a weak reference notices.
+        """
+        kind = _Terminated if signum == signal.SIGTERM else _Interrupted
+        self._status_told = 128 + signum
+        raised = kind(self._status_told)
+        again = threading.Timer(_SECONDS_UNTIL_TOLD_AGAIN, self._tell_again, [signum])
+        again.daemon = True
+        self._lost = weakref.ref(raised, lambda _: again.start())
+        try:
+            raise raised
+        finally:
+            del raised  # its traceback holds this frame: nothing else would free it
+
+    def _tell_again(self, signum: int) -> None:
+        if self._lost is not None:
+            os.kill(os.getpid(), signum)
 
     def _parse_and_run(self, argv: list[str]) -> int:
         values = flag_values(self._sections)

@@ -24,6 +24,33 @@ except KeyboardInterrupt:
 """
 
 
+SIGNAL_IN_DESTRUCTOR = """
+import os, sys, time
+from poets_tfr.cli import command
+
+class Freed:
+    def __del__(self):
+        os.kill(os.getpid(), int(sys.argv[1]))
+
+def main(given, positional):
+    Freed()
+    time.sleep(600)
+
+sys.exit(command.run(main, '', [], keep_unknown=True))
+"""
+
+
+@pytest.mark.parametrize(('number', 'status'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_that_is_lost_is_told_again(number: signal.Signals, status: int) -> None:
+    """What is raised while Python frees an object goes no further."""
+    command_line = [sys.executable, '-c', SIGNAL_IN_DESTRUCTOR, str(number.value)]
+    ended = subprocess.run(
+        command_line, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert 'Exception ignored in' in ended.stderr
+    assert ended.returncode == status
+
+
 @pytest.mark.parametrize('tool', ['retrain', 'label_image', 'serve'])
 def test_an_interrupt_while_python_imports_is_no_traceback(tmp_path: Path, tool: str) -> None:
     (tmp_path / 'numpy.py').write_text(SLOW_NUMPY)
