@@ -15,9 +15,9 @@ from poets_tfr.backbones.settings import BackboneConfig
 from poets_tfr.pictures import pipeline
 from poets_tfr.pictures.preprocess import Preprocessing
 from poets_tfr.records import conversion
-from poets_tfr.records.image_dir import list_image_dir
 from poets_tfr.records.reading import Records
 from poets_tfr.records.settings import ConversionConfig
+from poets_tfr.sources.listing import list_images
 from tools import drawing
 
 _CLASSES, _PER_CLASS = 5, 120
@@ -50,7 +50,7 @@ class Data:
     @functools.cached_property
     def records(self) -> Records:
         config = self.conversion()
-        conversion.convert(config, list_image_dir(config))
+        conversion.convert(config, list_images(config))
         return Records.open(config.records_dir)
 
     @functools.cached_property

@@ -37,8 +37,8 @@ from poets_tfr.extraction.extract import Extraction, SplitFeatures
 from poets_tfr.extraction.settings import ExtractionConfig
 from poets_tfr.pictures.preprocess import Preprocessing
 from poets_tfr.records import conversion
-from poets_tfr.records.image_dir import list_image_dir
 from poets_tfr.reporting.summaries import Summaries
+from poets_tfr.sources.listing import list_images
 from poets_tfr.training import loop
 from poets_tfr.training.settings import HeadConfig
 
@@ -84,7 +84,7 @@ def decode(data: Data) -> list[Row]:
 
 
 def convert(data: Data) -> list[Row]:
-    listing = list_image_dir(data.conversion())
+    listing = list_images(data.conversion())
     work = tempfile.mkdtemp(dir=data.work_dir)
 
     def ours() -> int:
@@ -219,7 +219,7 @@ def job(data: Data) -> list[Row]:
     """
     work = tempfile.mkdtemp(dir=data.work_dir)
     network = data.mobilenet()
-    pictures = len(list_image_dir(data.conversion()).pictures)
+    pictures = len(list_images(data.conversion()).pictures)
     (first, stages), (second, second_stages) = (_run_job(data, work) for _ in range(2))
     one = OneByOne(data.mobilenet_as_published(), os.path.join(work, 'text'))
     some = data.paths[:128]

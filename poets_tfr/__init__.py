@@ -7,7 +7,8 @@
 The flow, and the wing that owns each step:
 
     image_dir/<class>/*   what you have
-      -> records       scan, split, decode: sharded TFRecords, and Records, their columns
+      -> sources       images, their labels and their splits
+      -> records       decoded: sharded TFRecords, and Records, their columns
       -> pictures      parallel read, decode, distortions, static batches of pixels
       -> backbones     Inception v3, a MobileNet, any Keras application: pixels -> features
       -> extraction    features, computed only where the cache lacks them     (bottleneck_dir)

@@ -28,12 +28,12 @@ from poets_tfr.parallel import decoding_threads
 from poets_tfr.pictures import pipeline, preprocess
 from poets_tfr.pictures.preprocess import Preprocessing
 from poets_tfr.records import conversion, reading, schema
-from poets_tfr.records.image_dir import list_image_dir
 from poets_tfr.records.settings import ConversionConfig, default_records_dir
 from poets_tfr.run import folders, orchestrator
 from poets_tfr.run.result import Run
 from poets_tfr.run.settings import RunConfig, in_cache
 from poets_tfr.settings import build, check_names, names_of
+from poets_tfr.sources.listing import list_images
 
 log = logging.getLogger('poets_tfr')
 
@@ -140,7 +140,7 @@ def convert(image_dir: Source = '', /, **settings: Any) -> Records:
     if not config.records_dir:
         raise InputError('Must set flag --records_dir.')
     writable.refuse([writable.folder_fault(config.records_dir, 'records_dir')])
-    made = conversion.convert(config, list_image_dir(config))
+    made = conversion.convert(config, list_images(config))
     records = Records(config.records_dir, made)
     records.check_current()
     return records

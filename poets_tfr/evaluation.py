@@ -15,17 +15,19 @@ from poets_tfr.errors import InputError
 from poets_tfr.label.labeller import Labelled, Labeller
 from poets_tfr.label.settings import EvaluationConfig
 from poets_tfr.progress import printable, timed
-from poets_tfr.records import codecs, remarks
-from poets_tfr.records.folders import Folders, is_hidden, is_system_folder
-from poets_tfr.records.image_dir import look_into
-from poets_tfr.records.labels import label_of, possible_labels
+from poets_tfr.records import codecs
 from poets_tfr.records.manifest import MANIFEST, MOST_IN_TABLE
 from poets_tfr.records.reading import Records
-from poets_tfr.records.remarks import Remarks
 from poets_tfr.reporting import about, metrics, report
 from poets_tfr.reporting.metrics import Metrics
 from poets_tfr.reporting.report import Report
 from poets_tfr.reporting.summaries import MOST_MISTAKES
+from poets_tfr.sources import remarks
+from poets_tfr.sources.class_folders import look_into
+from poets_tfr.sources.folders import Folders, is_hidden, is_system_folder
+from poets_tfr.sources.labels import label_of, possible_labels
+from poets_tfr.sources.remarks import Remarks
+from poets_tfr.sources.source import Drive
 from poets_tfr.training.predictions import Predictions
 
 log = logging.getLogger('poets_tfr')
@@ -178,12 +180,12 @@ def _find_files(config: EvaluationConfig) -> list[LabelledFile]:
     classes = [entry for entry in entries if entry.is_dir and not is_hidden(entry.name)]
     if not classes:
         raise InputError(f'--image_dir: {root} holds no folders: one is wanted per class.')
-    folders = Folders(root, config.recursive, config.follow_links)
+    folders = Folders(Drive(root), config.recursive, config.follow_links)
     about = Remarks(len(classes))
     found = []
     for entry in classes:
         name = entry.name
-        contents = look_into(folders, root, entry)
+        contents = look_into(folders, entry)
         if contents is None or is_system_folder(name):
             continue
         about.of_contents(name, contents)

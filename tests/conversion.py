@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from poets_tfr.records import conversion
-from poets_tfr.records.image_dir import Listing, list_image_dir
 from poets_tfr.records.manifest import INDEX_SUFFIX, Manifest, ShardIndex
 from poets_tfr.records.settings import ConversionConfig
+from poets_tfr.sources.listing import Listing, list_images
 
 
 def touch(image_dir: Path, paths: Iterable[str]) -> Path:
@@ -27,7 +27,7 @@ def config(
 
 
 def listed(image_dir: Path | str, **settings: Any) -> Listing:
-    return list_image_dir(config(image_dir, **settings))
+    return list_images(config(image_dir, **settings))
 
 
 def splits_of(listing: Listing) -> dict[str, str]:
@@ -36,7 +36,7 @@ def splits_of(listing: Listing) -> dict[str, str]:
 
 def converted(image_dir: Path | str, records_dir: Path | str, **settings: Any) -> Manifest:
     wanted = config(image_dir, records_dir, dataset_name='flowers', **settings)
-    return conversion.convert(wanted, list_image_dir(wanted))
+    return conversion.convert(wanted, list_images(wanted))
 
 
 def contents(records_dir: Path) -> dict[str, bytes]:

@@ -10,8 +10,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'poets_tfr'
 WINGS = (
-    'distribution', 'records', 'pictures', 'backbones', 'extraction', 'training', 'reporting',
-    'export', 'label', 'evaluation', 'export_check', 'run', 'api', 'cli',
+    'distribution', 'sources', 'records', 'pictures', 'backbones', 'extraction', 'training',
+    'reporting', 'export', 'label', 'evaluation', 'export_check', 'run', 'api', 'cli',
 )  # fmt: skip
 EVERYWHERE = (
     'errors', 'settings', 'files', 'locks', 'parallel', 'places', 'progress', 'downloads',

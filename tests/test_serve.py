@@ -30,7 +30,7 @@ from command_line import ROOT, Ended, Places, call, start
 from poets_tfr.label import serve
 from poets_tfr.label.labeller import Labeller
 from poets_tfr.label.settings import ServeConfig
-from poets_tfr.records import headers
+from poets_tfr.sources import headers
 
 
 @contextlib.contextmanager

@@ -14,9 +14,9 @@ from typing import Any
 from poets_tfr import runtime, writable
 from poets_tfr.cli import command
 from poets_tfr.errors import InputError
-from poets_tfr.records import image_dir
 from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.settings import build
+from poets_tfr.sources.listing import list_images
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,7 +42,7 @@ def _main(given: dict[str, Any], beam_flags: list[str]) -> None:
     for name in 'image_dir', 'records_dir':
         if not getattr(config, name):
             raise InputError(f'Must set flag --{name}.')
-    listing = image_dir.list_image_dir(config)
+    listing = list_images(config)
     writable.refuse([writable.folder_fault(config.records_dir, 'records_dir')])
     beam.convert(config, listing, beam_flags)
 

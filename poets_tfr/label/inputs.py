@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from poets_tfr import files
 from poets_tfr.errors import InputError
-from poets_tfr.records import remarks
-from poets_tfr.records.folders import Folders, is_system_folder
-from poets_tfr.records.remarks import Remarks
+from poets_tfr.sources import remarks
+from poets_tfr.sources.folders import Folders, is_system_folder
+from poets_tfr.sources.remarks import Remarks
+from poets_tfr.sources.source import Drive
 
 Found = TypeVar('Found')
 
@@ -55,7 +56,7 @@ def _listed_on_stdin() -> list[str]:
 
 def _below(folder: str) -> list[str]:
     """Its pictures and those below it, sorted; says what else lies there."""
-    folders = Folders(folder, recursive=True, follow_links=True)
+    folders = Folders(Drive(folder), recursive=True, follow_links=True)
     contents = folders.look_into('')
     remarks.check_open(folder, folders)
     _checked(folder, contents.pictures, 'has no pictures in it')

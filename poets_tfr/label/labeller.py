@@ -16,8 +16,8 @@ from poets_tfr.export.opening import open_export
 from poets_tfr.parallel import left_on_interrupt, ordered
 from poets_tfr.records import codecs
 from poets_tfr.records.codecs import BadPictureError
-from poets_tfr.records.labels import possible_labels
-from poets_tfr.records.remarks import some
+from poets_tfr.sources.labels import possible_labels
+from poets_tfr.sources.remarks import some
 
 log = logging.getLogger('poets_tfr')
 

@@ -35,9 +35,9 @@ from poets_tfr.label import output
 from poets_tfr.label.labeller import Labeller
 from poets_tfr.label.settings import ServeConfig
 from poets_tfr.progress import printable
-from poets_tfr.records import headers
 from poets_tfr.records.codecs import BadPictureError
 from poets_tfr.sockets import PacedReader
+from poets_tfr.sources import headers
 
 log = logging.getLogger('poets_tfr')
 

@@ -10,8 +10,9 @@ from typing import ClassVar, Literal
 from poets_tfr.errors import InputError
 from poets_tfr.export.foreign_graph import Feeding
 from poets_tfr.export.settings import ExportConfig
-from poets_tfr.records.settings import ConversionConfig, Split
+from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.settings import Check, Settings, about, at_least, positive, setting, within
+from poets_tfr.sources.settings import Split
 
 _FOREIGN = 'For graphs of other programs: ours say it themselves.'
 _A_NODE = Check('the name of a node', bool)

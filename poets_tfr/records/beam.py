@@ -18,7 +18,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from poets_tfr import files
 from poets_tfr.errors import InputError
 from poets_tfr.records import codecs, conversion
-from poets_tfr.records.image_dir import Listing, Picture
 from poets_tfr.records.manifest import (
     INDEX_SUFFIX,
     IndexEntry,
@@ -27,6 +26,7 @@ from poets_tfr.records.manifest import (
 )
 from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.records.shards import ShardJob, ShardPlan, make_shards
+from poets_tfr.sources.listing import Listing, Picture
 
 _PLANS = 'plans.jsonl'
 

@@ -16,7 +16,6 @@ from poets_tfr.parallel import decoding_threads, ordered
 from poets_tfr.progress import printable
 from poets_tfr.records import codecs, duplicates, schema
 from poets_tfr.records.duplicates import Member
-from poets_tfr.records.image_dir import ClassFolder
 from poets_tfr.records.manifest import (
     CONVERT_AGAIN,
     DALI_SUFFIX,
@@ -34,7 +33,8 @@ from poets_tfr.records.manifest import (
     tfds_metadata,
 )
 from poets_tfr.records.shards import FRAME_BYTES
-from poets_tfr.records.splits import path_bytes
+from poets_tfr.sources.listing import ClassFolder
+from poets_tfr.sources.splits import path_bytes
 
 _REMAKE = f'delete the shard and {CONVERT_AGAIN}'
 

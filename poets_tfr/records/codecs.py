@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from poets_tfr.records import headers
-from poets_tfr.records.headers import BadPictureError as BadPictureError
-from poets_tfr.records.headers import Header, one_line
-from poets_tfr.records.headers import kind_of as kind_of
-from poets_tfr.records.headers import pillow_silenced as pillow_silenced
 from poets_tfr.records.settings import MAX_PIXELS
+from poets_tfr.sources import headers
+from poets_tfr.sources.headers import BadPictureError as BadPictureError
+from poets_tfr.sources.headers import Header, one_line
+from poets_tfr.sources.headers import kind_of as kind_of
+from poets_tfr.sources.headers import pillow_silenced as pillow_silenced
 
 JPEG_QUALITY = 95
 VERSION = 2  # raised when the stored bytes of some picture change

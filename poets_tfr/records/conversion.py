@@ -8,6 +8,7 @@ killed or that fails changes nothing that a reader sees, and the next one finds 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 from collections import Counter
@@ -16,9 +17,8 @@ from typing import Any, NamedTuple
 
 from poets_tfr import files, locks, progress
 from poets_tfr.errors import InputError
-from poets_tfr.records import codecs, damage, duplicates, remarks
+from poets_tfr.records import codecs, damage, duplicates
 from poets_tfr.records.duplicates import Duplicate, Member
-from poets_tfr.records.image_dir import Listing, Picture
 from poets_tfr.records.manifest import (
     DALI_SUFFIX,
     DATASET_INFO,
@@ -39,7 +39,7 @@ from poets_tfr.records.manifest import (
     table,
     tfds_metadata,
 )
-from poets_tfr.records.settings import SPLITS, ConversionConfig
+from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.records.shards import (
     MakeShards,
     ShardJob,
@@ -48,6 +48,10 @@ from poets_tfr.records.shards import (
     make_shards,
     plan_shards,
 )
+from poets_tfr.sources import remarks
+from poets_tfr.sources.listing import Listing, Picture
+from poets_tfr.sources.settings import SPLITS
+from poets_tfr.sources.source import Source
 
 log = logging.getLogger('poets_tfr')
 
@@ -117,6 +121,7 @@ class _Conversion:
             log.info('Records: %s stands.', records_dir)
         labels, where = result.manifest.labels, files.join(records_dir, DUPLICATES)
         duplicates.report(result.copies, labels, where)
+        self._job.source.close()
         self._warn_of_bad(result.indexes)
         damage.report(self._listed, self._listing)
         return result.manifest
@@ -145,7 +150,7 @@ class _Conversion:
         """
         self._loaded, self._staged, self._bad = {}, set(), set()
         self._published = _index_digests(self._config.records_dir)
-        with _SeenFiles(self._config) as seen:
+        with _SeenFiles(self._config, self._job.source) as seen:
             self._listed = duplicates.settle(self._config, self._given, seen.sha256_of)
             bad = self._known_to_be_bad(self._listed, seen)
             while True:
@@ -357,8 +362,8 @@ class _SeenFiles:
     A hidden file in records_dir, of use on this machine only; what differs is read and digested.
     """
 
-    def __init__(self, config: ConversionConfig):
-        self._image_dir = config.image_dir
+    def __init__(self, config: ConversionConfig, source: Source):
+        self._place, self._source = config.place, source
         self._path = files.join(config.records_dir, _SEEN)
         self._old: dict[str, list[Any]] = {}
         self._new: dict[str, list[Any]] = {}
@@ -366,12 +371,12 @@ class _SeenFiles:
     def __enter__(self) -> _SeenFiles:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             remembered = files.read_json(self._path)
-            if remembered['image_dir'] == files.absolute(self._image_dir):
+            if remembered['image_dir'] == files.absolute(self._place):
                 self._old = {path: [*seen] for path, seen in dict(remembered['files']).items()}
         return self
 
     def __exit__(self, *exc: object) -> None:
-        content = {'image_dir': files.absolute(self._image_dir), 'files': self._new}
+        content = {'image_dir': files.absolute(self._place), 'files': self._new}
         if self._new != self._old:
             with contextlib.suppress(OSError):  # it only saves time, and another run may clean up
                 files.write_bytes(self._path, json.dumps(content).encode('ascii'))
@@ -393,7 +398,7 @@ class _SeenFiles:
         stats_agree = (size, mtime_ns) == (picture.size, picture.mtime_ns)
         if not (stats_agree and mtime_ns and sha256):
             try:
-                sha256 = files.sha256_of(files.join(self._image_dir, picture.path))
+                sha256 = hashlib.sha256(self._source.read(picture)).hexdigest()
             except OSError:
                 sha256 = ''
         self.remember(picture, sha256)
@@ -468,7 +473,7 @@ def _manifest(
         dataset_name=config.name,
         classes=listing.classes,
         splits=splits,
-        settings=stored_settings(config),
+        settings=stored_settings(config, listing),
         found=len(everything) + listing.ignored,
         ignored=listing.ignored,
         skipped=len(skipped),

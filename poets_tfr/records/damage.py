@@ -14,11 +14,11 @@ from collections.abc import Set as AbstractSet
 
 from poets_tfr.errors import InputError
 from poets_tfr.progress import printable
-from poets_tfr.records import splits
-from poets_tfr.records.image_dir import Listing, Picture
 from poets_tfr.records.manifest import IndexEntry
 from poets_tfr.records.settings import ConversionConfig
-from poets_tfr.records.splits import UnsplittableError
+from poets_tfr.sources import splits
+from poets_tfr.sources.listing import Listing, Picture
+from poets_tfr.sources.splits import UnsplittableError
 
 log = logging.getLogger('poets_tfr')
 
@@ -32,20 +32,21 @@ def settle(
     """The listing with the splits that its whole pictures have, and the classes that have too few.
 
     Args:
-      listing: of `list_image_dir`, copies marked.
+      listing: of `list_images`, copies marked.
       bad: the paths of the files that become no records.
     """
     of_label: dict[int, list[Picture]] = {}
-    for label in {p.label for p in listing.pictures if p.path in bad and not p.fault}:
+    drawn_from = [p for p in listing.pictures if not p.fault and not _is_fixed(listing, p)]
+    for label in {p.label for p in drawn_from if p.path in bad}:
         of_label[label] = []
-    for picture in listing.pictures:
-        if picture.label in of_label and not picture.fault:
+    for picture in drawn_from:
+        if picture.label in of_label:
             of_label[picture.label].append(picture)
     split_of: dict[str, str] = {}
     errors = []
-    for label, pictures in sorted(of_label.items()):
+    for _, pictures in sorted(of_label.items()):
         try:
-            split_of |= _splits(config, listing.classes[label].folder, pictures, bad)
+            split_of |= _splits(config, listing, pictures, bad)
         except UnsplittableError as error:
             errors.append(error)
     moved = {p.path for p in listing.pictures if split_of.get(p.path, p.split) != p.split}
@@ -58,13 +59,18 @@ def settle(
     return dataclasses.replace(listing, pictures=settled), errors
 
 
+def _is_fixed(listing: Listing, picture: Picture) -> bool:
+    """Whether the source gives its split, and no other is drawn from that one."""
+    return picture.split in listing.given and picture.split != 'train'
+
+
 def _splits(
-    config: ConversionConfig, folder: str, pictures: Sequence[Picture], bad: Collection[str]
+    config: ConversionConfig, listing: Listing, pictures: Sequence[Picture], bad: Collection[str]
 ) -> dict[str, str]:
-    names = {p.path: p.path.removeprefix(f'{folder}/') for p in pictures}
-    bad_names = {name for path, name in names.items() if path in bad}
-    found = splits.of_class(config, folder, list(names.values()), bad_names)
-    return dict(zip(names, found, strict=True))
+    name = listing.classes[pictures[0].label].folder
+    bad_keys = {p.hashed for p in pictures if p.path in bad}
+    found = splits.of_class(config, name, [p.hashed for p in pictures], bad_keys, listing.given)
+    return {p.path: split for p, split in zip(pictures, found, strict=True)}
 
 
 def check(

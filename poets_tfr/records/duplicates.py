@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from poets_tfr.errors import InputError
 from poets_tfr.progress import printable
-from poets_tfr.records.image_dir import Listing, Picture
 from poets_tfr.records.settings import ConversionConfig
+from poets_tfr.sources.listing import Listing, Picture
 
 log = logging.getLogger('poets_tfr')
 

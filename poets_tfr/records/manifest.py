@@ -26,9 +26,10 @@ from poets_tfr.errors import InputError
 from poets_tfr.progress import printable
 from poets_tfr.records import codecs, schema
 from poets_tfr.records.duplicates import Duplicate
-from poets_tfr.records.image_dir import ClassFolder
-from poets_tfr.records.settings import SPLITS, ConversionConfig
+from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.settings import names_of
+from poets_tfr.sources.listing import ClassFolder, Listing
+from poets_tfr.sources.settings import SPLITS
 
 MANIFEST = 'manifest.json'
 SKIPPED = 'skipped.tsv'
@@ -221,9 +222,11 @@ def settings_of(config: ConversionConfig) -> dict[str, Any]:
     }
 
 
-def stored_settings(config: ConversionConfig) -> dict[str, Any]:
+def stored_settings(config: ConversionConfig, listing: Listing) -> dict[str, Any]:
     """Those of `settings_of` that a manifest holds: with the defaults, just what 0.1 wrote."""
     settings = settings_of(config)
+    if listing.given:
+        settings['split_by'] = 'folders' if listing.splits_by == 'folders' else 'source'
     later = {name: getattr(ConversionConfig, name) for name in _LATER_SETTINGS}
     return {k: v for k, v in settings.items() if k not in later or v != later[k]}
 

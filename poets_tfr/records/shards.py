@@ -13,20 +13,24 @@ import json
 import math
 import struct
 from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
 
 from poets_tfr import files
 from poets_tfr.parallel import decoding_threads, ordered
 from poets_tfr.records import codecs, schema
 from poets_tfr.records.codecs import BadPictureError, StoredPicture
-from poets_tfr.records.image_dir import ClassFolder, Listing, Picture
 from poets_tfr.records.manifest import (
     INDEX_SUFFIX,
     IndexEntry,
     ShardIndex,
     shard_name,
 )
-from poets_tfr.records.settings import SPLITS, ConversionConfig
-from poets_tfr.records.splits import path_bytes
+from poets_tfr.records.settings import ConversionConfig
+from poets_tfr.sources import opening
+from poets_tfr.sources.listing import ClassFolder, Listing, Picture
+from poets_tfr.sources.settings import SPLITS
+from poets_tfr.sources.source import Source
+from poets_tfr.sources.splits import path_bytes
 
 UNFINISHED = '.unfinished'
 # What a thread takes at a time: small pictures each handed over alone cost a fifth more, and large
@@ -54,6 +58,13 @@ class ShardJob:
     @property
     def staging(self) -> str:
         return files.join(self.config.records_dir, UNFINISHED)
+
+    @functools.cached_property
+    def source(self) -> Source:
+        return opening.source_of(self.config)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {'config': self.config, 'classes': self.classes}  # a source may hold open files
 
     @functools.cached_property
     def contract(self) -> str:
@@ -92,11 +103,11 @@ def plan_shards(config: ConversionConfig, listing: Listing) -> list[ShardPlan]:
         pictures = [picture for picture in listing.pictures if picture.split == split]
         if not pictures:
             continue
-        in_order = sorted((_shard_hash(picture.path), picture) for picture in pictures)
+        in_order = sorted((_shard_hash(p.hashed), p.path, p) for p in pictures)
         total = sum(picture.size for picture in pictures if not picture.is_left_out)
         shards = config.num_shards or max(1, math.ceil(total / (config.shard_mib << 20)))
         members: list[list[Picture]] = [[] for _ in range(shards)]
-        for position, picture in in_order:
+        for position, _, picture in in_order:
             members[position * shards >> 64].append(picture)
         for shard, chosen in enumerate(members):
             name = shard_name(config.name, split, shard, shards)
@@ -197,7 +208,7 @@ def _convert_group(job: ShardJob, pictures: Sequence[Picture]) -> list[tuple[Ind
 
 def _read(job: ShardJob, picture: Picture) -> bytes | OSError:
     try:
-        return files.read_bytes(files.join(job.config.image_dir, picture.path))
+        return job.source.read(picture)
     except OSError as error:
         return error
 

@@ -11,7 +11,7 @@ from typing import Any
 import poets_tfr
 from poets_tfr.progress import printable
 from poets_tfr.records.manifest import Manifest, abridged, in_table
-from poets_tfr.records.settings import SPLITS
+from poets_tfr.sources.settings import SPLITS
 
 ACCURACY, CROSS_ENTROPY = 'accuracy_1', 'cross_entropy_1'  # the original's tags, suffix and all
 TOP_1, MICRO, MACRO = 'accuracy/top_1', 'accuracy/micro', 'accuracy/macro'

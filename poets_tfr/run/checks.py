@@ -11,9 +11,9 @@ from poets_tfr.errors import InputError
 from poets_tfr.export.settings import ExportConfig
 from poets_tfr.export.writing import output_faults
 from poets_tfr.records import manifest as manifests
-from poets_tfr.records.image_dir import Listing, list_image_dir
 from poets_tfr.records.reading import Records
 from poets_tfr.run.settings import RunConfig
+from poets_tfr.sources.listing import Listing, list_images
 from poets_tfr.training import head_checkpoints
 
 log = logging.getLogger('poets_tfr')
@@ -54,7 +54,7 @@ def check_validation(config: RunConfig, records: Records) -> None:
 def _check_records(config: RunConfig) -> Listing | None:
     conversion = config.conversion
     if conversion.image_dir:
-        return list_image_dir(conversion)
+        return list_images(conversion)
     records = Records.open(conversion.records_dir)
     manifests.check_settings(conversion.records_dir, records.manifest, config.demanded)
     records.check_indexes()

@@ -11,7 +11,6 @@ from poets_tfr.distribution import Cluster, Task
 from poets_tfr.progress import timed
 from poets_tfr.records import conversion
 from poets_tfr.records import manifest as manifests
-from poets_tfr.records.image_dir import Listing
 from poets_tfr.records.reading import Records
 from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.reporting.about import versions
@@ -21,6 +20,7 @@ from poets_tfr.run.evidence import Evidence
 from poets_tfr.run.result import Run
 from poets_tfr.run.settings import RunConfig
 from poets_tfr.run.work import Work
+from poets_tfr.sources.listing import Listing
 from poets_tfr.training import head_checkpoints
 
 log = logging.getLogger('poets_tfr')

@@ -17,9 +17,10 @@ from poets_tfr.extraction.settings import ExtractionConfig
 from poets_tfr.pictures.settings import DistortionConfig
 from poets_tfr.places import user_cache_dir
 from poets_tfr.records import manifest
-from poets_tfr.records.settings import ConversionConfig, default_records_dir, is_inside
+from poets_tfr.records.settings import ConversionConfig, default_records_dir
 from poets_tfr.reporting.settings import ReportingConfig
 from poets_tfr.settings import Affects, Settings, about, build, check_names, names_of, setting
+from poets_tfr.sources.settings import is_inside
 from poets_tfr.training.settings import CheckpointConfig, FineTuneConfig, HeadConfig
 
 

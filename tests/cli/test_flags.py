@@ -49,7 +49,7 @@ OURS = {
     'classes': ('comma separated list of strings', []),
     'min_class_size': ('int', 0),
     'label_style': ('string enum', 'original'),
-    'split_by': ('string enum', 'relative_path'),
+    'split_by': ('string enum', 'auto'),
     'split_prefix': ('string', ''),
     'recursive': ('bool', False),
     'follow_links': ('bool', True),
@@ -329,7 +329,7 @@ def test_the_flagfile_of_a_run_with_a_split_prefix_repeats_it(job: Places) -> No
     graph = job.graph.read_bytes()
     stored = job.summaries / 'retrain.flags'
     said = stored.read_text()
-    assert '\n--split_by=relative_path\n--split_prefix=x\n' in said
+    assert '\n--split_by=auto\n--split_prefix=x\n' in said
     job.graph.unlink()
     ended = call('retrain', f'--flagfile={stored}')
     assert ended.status == 0, ended.err

@@ -28,10 +28,10 @@ from poets_tfr.extraction.extract import Extraction, SplitFeatures
 from poets_tfr.extraction.settings import ExtractionConfig
 from poets_tfr.pictures import preprocess
 from poets_tfr.records import conversion
-from poets_tfr.records.image_dir import list_image_dir
 from poets_tfr.records.manifest import Manifest
 from poets_tfr.records.reading import Records
 from poets_tfr.records.settings import ConversionConfig
+from poets_tfr.sources.listing import list_images
 
 WIDTH = 1001
 BATCH = 4
@@ -84,7 +84,7 @@ def convert(image_dir: Path, records_dir: Path) -> Path:
         testing_percentage=20,
         validation_percentage=20,
     )
-    conversion.convert(settings, list_image_dir(settings))
+    conversion.convert(settings, list_images(settings))
     return records_dir
 
 
@@ -434,7 +434,7 @@ def test_an_empty_split_has_no_rows(extract: Extract, pictures_dir: Path, tmp_pa
     settings = ConversionConfig(
         image_dir=str(pictures_dir), records_dir=str(tmp_path / 'records'), testing_percentage=0
     )
-    manifest: Manifest = conversion.convert(settings, list_image_dir(settings))
+    manifest: Manifest = conversion.convert(settings, list_images(settings))
     assert manifest.splits['test'].pictures == 0
     splits = extract(tmp_path / 'records', tmp_path / 'cache')
     assert splits['test'].features.shape == (0, WIDTH)

@@ -27,9 +27,9 @@ from poets_tfr.pictures import distort, preprocess
 from poets_tfr.pictures.distort import Distortions
 from poets_tfr.pictures.settings import DistortionConfig
 from poets_tfr.records import conversion
-from poets_tfr.records.image_dir import list_image_dir
 from poets_tfr.records.reading import Records, seeds_of
 from poets_tfr.records.settings import ConversionConfig
+from poets_tfr.sources.listing import list_images
 
 BATCH = 4
 STRENGTH: dict[str, Any] = {
@@ -52,7 +52,7 @@ def records(tmp_path_factory: pytest.TempPathFactory, pictures_dir: Path) -> Pat
         image_dir=str(pictures_dir), records_dir=str(directory), num_shards=2,
         testing_percentage=20, validation_percentage=20,
     )  # fmt: skip
-    conversion.convert(settings, list_image_dir(settings))
+    conversion.convert(settings, list_images(settings))
     return directory
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from poets_tfr import files
 from poets_tfr.errors import InputError
-from poets_tfr.records.image_dir import list_image_dir
 from poets_tfr.records.shards import ShardJob, plan_shards
+from poets_tfr.sources.listing import list_images
 
 beam = pytest.importorskip('poets_tfr.records.beam', reason='apache_beam is not installed')
 
@@ -176,7 +176,7 @@ def test_attempts_at_one_shard_at_the_same_time(
     config = conversion.config(
         image_dir, tmp_path, dataset_name='flowers', num_shards=3, validation_percentage=20
     )
-    listing = list_image_dir(config)
+    listing = list_images(config)
     job, plans = ShardJob(config, listing.classes), plan_shards(config, listing)
     (place,) = beam.save_plans(job, [plan for plan in plans if plan.name == SHARD])
     together = threading.Barrier(6)
@@ -208,7 +208,7 @@ def test_workers_of_another_version_are_found_out(
     monkeypatch.setattr(ShardJob, 'contract', property(lambda job: str(threading.get_ident())))
     config = conversion.config(image_dir, tmp_path)
     with pytest.raises(InputError, match='another version'):
-        beam.convert(config, list_image_dir(config), WORKERS[:1])
+        beam.convert(config, list_images(config), WORKERS[:1])
 
 
 def test_without_beam_it_says_what_to_install() -> None:

@@ -26,8 +26,9 @@ from odd_files import (
 )  # fmt: skip
 from PIL import Image
 
-from poets_tfr.records import codecs, headers
+from poets_tfr.records import codecs
 from poets_tfr.records.codecs import BadPictureError, StoredPicture, store
+from poets_tfr.sources import headers
 
 PALETTE_GIF = saved(Image.fromarray(RGB).quantize(64), 'GIF')
 

@@ -13,7 +13,7 @@ import pytest
 from conversion import contents, converted, identities, index_of, listed, splits_of
 
 from poets_tfr.errors import InputError
-from poets_tfr.records.splits import split_percentage
+from poets_tfr.sources.splits import split_percentage
 
 SHARDS = {'num_shards': 2, 'max_bad_fraction': 0.9}
 

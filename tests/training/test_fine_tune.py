@@ -24,10 +24,10 @@ from poets_tfr.label.labeller import Labeller
 from poets_tfr.pictures.distort import Distortions
 from poets_tfr.pictures.settings import DistortionConfig
 from poets_tfr.records import conversion
-from poets_tfr.records.image_dir import list_image_dir
 from poets_tfr.records.manifest import Manifest
 from poets_tfr.records.reading import Records
 from poets_tfr.records.settings import ConversionConfig
+from poets_tfr.sources.listing import list_images
 from poets_tfr.training import head as heads
 from poets_tfr.training.fine_tune import FineTuning
 from poets_tfr.training.loop import Measurements
@@ -58,7 +58,7 @@ def patchwork(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Manifest]:
         image_dir=str(root / 'pictures'), records_dir=str(root / 'records'),
         validation_percentage=25,
     )  # fmt: skip
-    return config.records_dir, conversion.convert(config, list_image_dir(config))
+    return config.records_dir, conversion.convert(config, list_images(config))
 
 
 def tuned(

@@ -1,4 +1,4 @@
-"""What lies below the folder of a class: its pictures, and what is left alone. No TensorFlow."""
+"""What lies below a folder of a tree: its pictures, and what is left alone. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from poets_tfr import files
 from poets_tfr.files import UNREADABLE, Entry
 from poets_tfr.progress import printable
-from poets_tfr.records.headers import BEGINNING, begins_like_a_picture
+from poets_tfr.sources.headers import BEGINNING, begins_like_a_picture
+from poets_tfr.sources.source import Tree
 
 PICTURE_EXTENSIONS = frozenset(
     '.jpg .jpeg .jpe .jfif .png .gif .bmp .webp .tif .tiff .avif'.split()
@@ -71,7 +71,10 @@ class Contents:
 
 
 class _Place(NamedTuple):
-    """A folder to look into; `real`: the real paths that led to it, which no link may repeat."""
+    """A folder to look into, as seen from the first one, and in the tree.
+
+    real: the real paths that led to it, which no link may repeat.
+    """
 
     name: str
     path: str
@@ -80,59 +83,58 @@ class _Place(NamedTuple):
 
 
 class Folders:
-    """The folder `root` and how to walk below it.
+    """A tree and how to walk in it.
 
-    What was met on the way, as paths relative to `root`:
+    What was met on the way, as paths in the tree:
     system: system folders, which were not entered.
     closed: folders that cannot be read, whose pictures would be taken; with the reason.
     unread: folders that cannot be read, and would not be taken.
     by_content: files that are taken though their names do not say that they are pictures.
     """
 
-    def __init__(self, root: str, recursive: bool, follow_links: bool):
+    def __init__(self, tree: Tree, recursive: bool, follow_links: bool):
+        self.tree = tree
         self.system: list[str] = []
         self.closed: list[str] = []
         self.unread: list[str] = []
         self.by_content: list[str] = []
-        self._root, self._recursive, self._follow_links = root, recursive, follow_links
-        self._real_root = '' if files.is_remote(root) else os.path.realpath(root)
+        self._recursive, self._follow_links = recursive, follow_links
+        self._real_root = tree.real('')
 
     def look_into(self, name: str) -> Contents:
-        """Everything below `root`/`name`, at every depth; what cannot be read is noted."""
+        """Everything below the folder `name`, at every depth; what cannot be read is noted."""
         found = Contents()
-        path = files.join(self._root, name)
         if is_system_folder(name):
-            self._pass_over(path, found)
+            self._pass_over(name, found)
             return found
-        waiting = [_Place('', path, self._real(path), not is_hidden(name))]
+        waiting = [_Place('', name, self._real(name), not is_hidden(name))]
         while waiting:
             waiting += self._look_at(waiting.pop(), found)
         found.pictures.sort()
         return found
 
     def leads_out(self, entry: Entry, path: str) -> bool:
-        """Whether it is a link out of `root`, and such links are not followed."""
+        """Whether it is a link out of the tree, and such links are not followed."""
         return (
             entry.is_link
             and not self._follow_links
-            and not _is_at_or_below(os.path.realpath(path), self._real_root)
+            and not _is_at_or_below(self.tree.real(path), self._real_root)
         )
 
     def _look_at(self, place: _Place, found: Contents) -> Iterator[_Place]:
         """Adds a folder's files to `found`; yields the folders in it."""
         holds_pictures, hidden = False, any(map(is_hidden, place.name.split('/')))
-        entries, fault = _scan(place.path)
+        entries, fault = _scan(self.tree, place.path)
         if fault:
-            path = self._relative(place.path)
             if place.is_taken:
-                self.closed.append(f'{printable(path)} ({fault})')
+                self.closed.append(f'{printable(place.path)} ({fault})')
             else:
-                self.unread.append(path)
+                self.unread.append(place.path)
                 found.ignored += 1
             return
         for entry in entries:
             name = f'{place.name}/{entry.name}' if place.name else entry.name
-            path = files.join(place.path, entry.name)
+            path = f'{place.path}/{entry.name}' if place.path else entry.name
             if entry.is_dir:
                 yield from self._inner(entry, place, name, path, found)
             elif place.is_taken and self._is_picture(entry, path):
@@ -141,7 +143,7 @@ class Folders:
             else:
                 found.ignored += 1
                 if not (holds_pictures or hidden or place.is_taken):
-                    holds_pictures = is_picture(entry) or _holds_a_picture(entry, path)
+                    holds_pictures = is_picture(entry) or holds_a_picture(self.tree, entry, path)
                 if place.is_taken and not is_clutter(entry.name):
                     found.other_extensions[os.path.splitext(entry.name)[1].lower()] += 1
         if holds_pictures and place.name and not self._recursive:
@@ -150,8 +152,8 @@ class Folders:
     def _is_picture(self, entry: Entry, path: str) -> bool:
         if is_picture(entry):
             return True
-        if by_content := _holds_a_picture(entry, path):
-            self.by_content.append(self._relative(path))
+        if by_content := holds_a_picture(self.tree, entry, path):
+            self.by_content.append(path)
         return by_content
 
     def _inner(
@@ -165,7 +167,7 @@ class Folders:
             yield _Place(name, path, place.real, is_taken)
             return
         (real,) = self._real(path)
-        above = *place.real, os.path.realpath(place.path)
+        above = *place.real, self.tree.real(place.path)
         goes_round = any(_is_at_or_below(former, real) for former in above)
         if goes_round or self.leads_out(entry, path):
             found.ignored += 1
@@ -174,20 +176,18 @@ class Folders:
             yield _Place(name, path, (*place.real, real), is_taken)
 
     def _pass_over(self, path: str, found: Contents) -> None:
-        self.system.append(self._relative(path))
+        self.system.append(path)
         found.ignored += 1
 
-    def _relative(self, path: str) -> str:
-        return path.removeprefix(files.join(self._root, ''))
-
     def _real(self, path: str) -> tuple[str, ...]:
-        return () if files.is_remote(path) else (os.path.realpath(path),)
+        real = self.tree.real(path)
+        return (real,) if real else ()
 
 
-def _scan(path: str) -> tuple[list[Entry], str]:
+def _scan(tree: Tree, path: str) -> tuple[list[Entry], str]:
     """What lies in a folder; or why that cannot be told."""
     try:
-        entries = files.scan(path)
+        entries = tree.scan(path)
     except OSError as error:
         return [], error.strerror or str(error)
     return entries, cannot_be_read(entries)
@@ -204,7 +204,7 @@ def is_picture(entry: Entry) -> bool:
     return not entry.is_dir and extension in PICTURE_EXTENSIONS and not is_hidden(entry.name)
 
 
-def _holds_a_picture(entry: Entry, path: str) -> bool:
+def holds_a_picture(tree: Tree, entry: Entry, path: str) -> bool:
     """Whether a file is a picture by its content, whatever its name: `photo.jpg?w=640`, say."""
     extension = os.path.splitext(entry.name)[1].lower()
     if not entry.is_file or is_clutter(entry.name) or entry.name.endswith('~'):
@@ -212,8 +212,7 @@ def _holds_a_picture(entry: Entry, path: str) -> bool:
     if extension in _OTHER_EXTENSIONS or extension in _NOT_FOR_THEMSELVES:
         return False
     try:
-        with files.open_read(path) as file, files.os_errors(path):
-            return begins_like_a_picture(file.read(BEGINNING))
+        return begins_like_a_picture(tree.beginning(path, BEGINNING))
     except OSError:
         return False
 

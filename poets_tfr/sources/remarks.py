@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from poets_tfr import files
 from poets_tfr.errors import InputError
 from poets_tfr.progress import printable
-from poets_tfr.records.folders import PICTURE_EXTENSIONS, Contents, Folders, is_picture
-from poets_tfr.records.splits import MAX_NUM_IMAGES_PER_CLASS
+from poets_tfr.sources.folders import PICTURE_EXTENSIONS, Contents, Folders, is_picture
+from poets_tfr.sources.splits import MAX_NUM_IMAGES_PER_CLASS
 
 log = logging.getLogger('poets_tfr')
 

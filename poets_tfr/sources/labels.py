@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from poets_tfr.records.settings import LabelStyle
+from poets_tfr.sources.settings import LabelStyle
 
 # They join the letters of a word, in Persian and Hindi say.
 _JOINERS = '\u200c\u200d'

@@ -26,10 +26,10 @@ from poets_tfr import evaluation as evaluate
 from poets_tfr.errors import InputError
 from poets_tfr.label import inputs
 from poets_tfr.label.settings import EvaluationConfig
-from poets_tfr.records import splits
-from poets_tfr.records.labels import label_of, possible_labels
 from poets_tfr.records.settings import ConversionConfig
-from poets_tfr.records.splits import split_percentage
+from poets_tfr.sources import splits
+from poets_tfr.sources.labels import label_of, possible_labels
+from poets_tfr.sources.splits import split_percentage
 
 # The names of the 3,670 pictures of flower_photos, as its archive of 2016 holds them.
 FLOWERS = (Path(__file__).parents[1] / 'data/flower_photos_files.txt').read_text().split()
@@ -110,7 +110,7 @@ def test_the_hash_cuts_just_there(tmp_path: Path) -> None:
     beside = [names[cut + side] for cut in cuts for side in (-1, 0)]
     assert [percentages[cut] - percentages[cut - 1] < 0.05 for cut in cuts] == [True, True]
     config = ConversionConfig(validation_percentage=10, testing_percentage=20)
-    found = [splits.by_hash(config, *name.split('/')) for name in beside]
+    found = [splits.by_hash(config, name) for name in beside]
     assert found == ['validation', 'test', 'test', 'train']
 
 
@@ -211,7 +211,7 @@ def test_min_class_size_leaves_small_classes_out(
     assert (
         '--min_class_size=4: classes with fewer pictures, left out: 6 (k1, k2, k3, k5, k6, k7).'
     ) in caplog.messages
-    with pytest.raises(InputError, match='Only one valid folder'):
+    with pytest.raises(InputError, match="the only one is 'daisy'"):
         listed(tmp_path, min_class_size=30, classes=('daisy', 'k0'))
 
 
@@ -628,7 +628,7 @@ def open_dir() -> Iterator[Path]:
         yield Path(directory)
 
 
-CLASSES = '[c.folder for c in list_image_dir(config).classes]'
+CLASSES = '[c.folder for c in list_images(config).classes]'
 
 
 def as_nobody(
@@ -642,7 +642,7 @@ from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.label.settings import EvaluationConfig
 from poets_tfr.errors import InputError
 from poets_tfr.label import inputs
-from poets_tfr.records.image_dir import list_image_dir
+from poets_tfr.sources.listing import list_images
 told = []
 handler = logging.Handler()
 handler.emit = lambda record: told.append(record.getMessage())

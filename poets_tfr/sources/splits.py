@@ -11,8 +11,9 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from poets_tfr.records.settings import ConversionConfig
+from poets_tfr.sources.settings import SourceConfig
 
+FLAG = {'validation': 'validation_percentage', 'test': 'testing_percentage'}
 MAX_NUM_IMAGES_PER_CLASS = 2**27 - 1  # the original's ~134M, part of its split formula
 
 
@@ -54,56 +55,75 @@ def split_percentage(hashed_path: str) -> float:
     return digest % (MAX_NUM_IMAGES_PER_CLASS + 1) * (100.0 / MAX_NUM_IMAGES_PER_CLASS)
 
 
-def _hashed_path(config: ConversionConfig, folder: str, name: str) -> str:
+def _hashed_path(config: SourceConfig, key: str) -> str:
     """What the split is decided by. Files that agree up to `_nohash_` stay together."""
     if config.splits_by_given_path:
-        path = os.path.join(config.hash_prefix, folder, name)
-        return re.sub(r'_nohash_.*$', '', path)
+        return re.sub(r'_nohash_.*$', '', os.path.join(config.hash_prefix, key))
+    folder, slash, name = key.partition('/')
+    if not slash:
+        return re.sub(r'_nohash_.*$', '', key)
     return f'{folder}/{re.sub(r"_nohash_.*$", "", name)}'
 
 
-def by_hash(config: ConversionConfig, folder: str, name: str) -> str:
+def by_hash(config: SourceConfig, key: str, given: Collection[str] = ()) -> str:
     """The split of a file whatever else its class holds."""
-    return _split_at(split_percentage(_hashed_path(config, folder, name)), _bounds(config))
+    return _split_at(split_percentage(_hashed_path(config, key)), _bounds(config, given))
+
+
+def drawn(config: SourceConfig, given: Collection[str]) -> list[str]:
+    """The splits besides train that are drawn from it, where the source gives some."""
+    return [split for split in _bounds(config, given) if split != 'train']
 
 
 def of_class(
-    config: ConversionConfig, folder: str, names: Sequence[str], bad: Collection[str] = ()
+    config: SourceConfig,
+    class_name: str,
+    keys: Sequence[str],
+    bad: Collection[str] = (),
+    given: Collection[str] = (),
 ) -> list[str]:
     """The split of each file of a class; see `_fill_empty_splits` for the small ones.
 
     Args:
-      names: the files' paths relative to the class's folder.
+      keys: what the splits are decided by: `<class folder>/<file>`, say.
       bad: those of them that become no records: with them alone a split is empty.
+      given: the splits that the source gives; then the files are those of its train split.
 
     Raises:
       UnsplittableError: the class is too small for the splits asked for.
     """
-    groups = [_hashed_path(config, folder, name) for name in names]
+    groups = [_hashed_path(config, key) for key in keys]
     percentage = {group: split_percentage(group) for group in groups}
-    bounds = _bounds(config)
-    whole = [group for group, name in zip(groups, names, strict=True) if name not in bad]
+    bounds = _bounds(config, given)
+    whole = [group for group, key in zip(groups, keys, strict=True) if key not in bad]
     if len(whole) < len(bounds):
         what = f'{"whole " if bad else ""}picture{"" if len(whole) == 1 else "s"}'
         flag = '--classes' if bad else f'--min_class_size={len(bounds)}'  # which counts files
         raise UnsplittableError(
-            folder,
-            '--image_dir',
+            class_name,
+            config.place_flag_name,
             f'has {len(whole)} {what}',
             f', and {len(bounds)} are the least for {", ".join(bounds)}: add pictures, or leave '
             f'such classes out ({flag}).',
         )
     split_of = {group: _split_at(percentage[group], bounds) for group in whole}
-    _fill_empty_splits(config, folder, split_of, percentage, bounds)
+    _fill_empty_splits(config, class_name, split_of, percentage, bounds)
     return [split_of.get(group) or _split_at(percentage[group], bounds) for group in groups]
 
 
-def _bounds(config: ConversionConfig) -> dict[str, tuple[float, float]]:
-    """Split -> the half-open range of percentages that is its own; the original's order."""
+def _bounds(config: SourceConfig, given: Collection[str] = ()) -> dict[str, tuple[float, float]]:
+    """Split -> the half-open range of percentages that is its own; the original's order.
+
+    A split that the source gives has none: all the rest is train's.
+    """
     v = config.validation_percentage
     t = v + config.testing_percentage
     bounds = {'validation': (0, v), 'test': (v, t), 'train': (t, 101)}
-    return {split: (low, high) for split, (low, high) in bounds.items() if low < high}
+    return {
+        split: (low, high)
+        for split, (low, high) in bounds.items()
+        if low < high and (split == 'train' or split not in given)
+    }
 
 
 def _split_at(percentage: float, bounds: dict[str, tuple[float, float]]) -> str:
@@ -111,7 +131,7 @@ def _split_at(percentage: float, bounds: dict[str, tuple[float, float]]) -> str:
 
 
 def _fill_empty_splits(
-    config: ConversionConfig,
+    config: SourceConfig,
     folder: str,
     split_of: dict[str, str],
     percentage: dict[str, float],
@@ -139,7 +159,7 @@ def _fill_empty_splits(
         if not spare:
             raise UnsplittableError(
                 folder,
-                '--image_dir',
+                config.place_flag_name,
                 f'has no picture for {split}',
                 ': files that agree up to _nohash_ stay together, and too few groups are left. '
                 'Add pictures.',
