@@ -9,6 +9,7 @@ Settings are named as the flags are, without the dashes; docs/flags.md lists the
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ from poets_tfr.run.result import Run
 from poets_tfr.run.settings import RunConfig, in_cache
 from poets_tfr.settings import build, check_names, names_of
 from poets_tfr.sources.listing import list_images
+from poets_tfr.sources.settings import PLACES, dataset_name_of
 
 log = logging.getLogger('poets_tfr')
 
@@ -133,10 +135,12 @@ def convert(image_dir: Source = '', /, **settings: Any) -> Records:
     runtime.start()
     given = _given(image_dir, settings)
     check_names(given, names_of(ConversionConfig))
-    if not given.get('image_dir'):
-        raise InputError('Must set flag --image_dir.')
-    given.setdefault('records_dir', default_records_dir(given['image_dir']))
     config = build(ConversionConfig, given)
+    if not config.place:
+        raise InputError('Must set flag --image_dir.')
+    if 'records_dir' not in given:
+        records_dir = default_records_dir(config.place, config.labels_file)
+        config = dataclasses.replace(config, records_dir=records_dir)
     if not config.records_dir:
         raise InputError('Must set flag --records_dir.')
     writable.refuse([writable.folder_fault(config.records_dir, 'records_dir')])
@@ -281,7 +285,7 @@ def _given(images: Records | Source, settings: Mapping[str, Any]) -> dict[str, A
     """Paths as they are meant: a leading ~ is the home folder."""
     given = dict(settings)
     of_records = isinstance(images, reading.Records)
-    twice = {'image_dir', *(['records_dir'] if of_records else [])} & given.keys()
+    twice = {*PLACES, *(['records_dir'] if of_records else [])} & given.keys()
     if images and twice:
         raise InputError(f'--{min(twice)} is given twice, or contradicts the records: give one.')
     if isinstance(images, reading.Records):
@@ -301,5 +305,12 @@ def _path(value: Source) -> str:
 
 def _name(given: Mapping[str, Any]) -> str:
     """What a run is called: after its images, or its records."""
-    place = given.get('image_dir') or given.get('records_dir') or 'run'
+    for name in PLACES:
+        if given.get(name):
+            return (
+                dataset_name_of(given[name])
+                if name != 'image_dir' or os.path.isfile(given[name])
+                else os.path.basename(os.path.abspath(given[name]))
+            )
+    place = given.get('records_dir') or 'run'
     return os.path.basename(os.path.abspath(str(place))) or 'run'

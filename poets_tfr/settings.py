@@ -46,6 +46,8 @@ GUESSES = {
     'data': 'image_dir',
     'data_dir': 'image_dir',
     'images': 'image_dir',
+    'classes_from': 'label_names',
+    'csv': 'labels_file',
     'output_dir': 'run_dir',
     'logdir': 'summaries_dir',
     'log_dir': 'summaries_dir',

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from absl import flags as absl_flags
@@ -21,6 +21,7 @@ from poets_tfr import cli, runtime
 from poets_tfr.cli import flags
 from poets_tfr.errors import InputError
 from poets_tfr.settings import GUESSES, Settings
+from poets_tfr.sources.settings import PLACES
 
 # What a command does with the settings that were given and its positional arguments; its status.
 Main = Callable[[dict[str, Any], list[str]], int | None]
@@ -189,6 +190,14 @@ def with_folder(given: dict[str, Any], positional: Sequence[str]) -> dict[str, A
         return {**given, 'image_dir': named[0]}
     no_stray_arguments(positional)
     return given
+
+
+def require_images_and_records(given: Mapping[str, Any]) -> None:
+    """Raises InputError where a conversion is not told what to read, or where to write."""
+    if not any(given.get(name) for name in PLACES):
+        raise InputError('Must set flag --image_dir.')
+    if not given.get('records_dir'):
+        raise InputError('Must set flag --records_dir.')
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from typing import Any
 
 import poets_tfr
 from poets_tfr.cli import command
-from poets_tfr.errors import InputError
 from poets_tfr.records.settings import ConversionConfig
 
 
@@ -22,9 +21,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _main(given: dict[str, Any], positional: list[str]) -> None:
     given = command.with_folder(given, positional)
-    for name in 'image_dir', 'records_dir':
-        if not given.get(name):
-            raise InputError(f'Must set flag --{name}.')
+    command.require_images_and_records(given)
     poets_tfr.convert(**given)
 
 

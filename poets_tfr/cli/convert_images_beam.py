@@ -38,10 +38,8 @@ def _main(given: dict[str, Any], beam_flags: list[str]) -> None:
             f"{error}: install the extra beam (pip install 'apache-beam>=2.77')."
         ) from None
     runtime.start()
+    command.require_images_and_records(given)
     config = build(ConversionConfig, given)
-    for name in 'image_dir', 'records_dir':
-        if not getattr(config, name):
-            raise InputError(f'Must set flag --{name}.')
     listing = list_images(config)
     writable.refuse([writable.folder_fault(config.records_dir, 'records_dir')])
     beam.convert(config, listing, beam_flags)

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable, Generator, Sequence
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -27,6 +28,7 @@ from poets_tfr.records.manifest import (
 from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.records.shards import ShardJob, ShardPlan, make_shards
 from poets_tfr.sources.listing import Listing, Picture
+from poets_tfr.sources.settings import PLACES
 
 _PLANS = 'plans.jsonl'
 
@@ -122,9 +124,8 @@ def _index_path(job: ShardJob, shard: str) -> str:
 
 def _with_absolute_paths(job: ShardJob) -> ShardJob:
     """A worker's current folder is another one."""
-    config = dataclasses.replace(
-        job.config,
-        image_dir=files.absolute(job.config.image_dir),
-        records_dir=files.absolute(job.config.records_dir),
-    )
+    names = *PLACES, 'labels_file', 'label_names', 'records_dir'
+    paths: dict[str, Any] = {name: getattr(job.config, name) for name in names}
+    absolute: dict[str, Any] = {name: files.absolute(path) for name, path in paths.items() if path}
+    config = dataclasses.replace(job.config, **absolute)
     return dataclasses.replace(job, config=config)

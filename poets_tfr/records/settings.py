@@ -20,13 +20,16 @@ _MOST_SIDE = 1_000_000  # pixels; formats end before
 _RECORDS_OF_0_1 = '/tmp/poets_records'
 
 
-def default_records_dir(image_dir: str) -> str:
-    """Where records of `image_dir` are kept unless told: a folder of this user's for each path.
+def default_records_dir(place: str, labels_file: str = '') -> str:
+    """Where records are kept unless told: a folder of this user's for each place of images.
 
     Records that version 0.1 kept below /tmp are still found, where they are this user's own.
     """
-    digest = hashlib.sha256(os.fsencode(os.path.abspath(image_dir))).hexdigest()[:8]
-    name = f'{dataset_name_of(image_dir)}-{digest}'
+    known_by = os.path.abspath(place)
+    if labels_file:
+        known_by += f'\n{os.path.abspath(labels_file)}'
+    digest = hashlib.sha256(os.fsencode(known_by)).hexdigest()[:8]
+    name = f'{dataset_name_of(place)}-{digest}'
     former = files.join(_RECORDS_OF_0_1, name)
     if places.is_own_folder(former):
         return former
@@ -80,13 +83,13 @@ class ConversionConfig(SourceConfig):
 
     def check(self) -> None:
         super().check()
-        if self.image_dir and self.records_dir and is_inside(self.records_dir, self.image_dir):
+        if self.place and self.records_dir and is_inside(self.records_dir, self.place):
             raise InputError(
-                f'--records_dir={self.records_dir} lies in --image_dir={self.image_dir}: nothing '
+                f'--records_dir={self.records_dir} lies in {self.place_flag}: nothing '
                 'is written among the images; choose a folder elsewhere.'
             )
 
     @property
     def name(self) -> str:
         """The data set's name, which begins every shard's file name."""
-        return self.dataset_name or dataset_name_of(self.image_dir)
+        return self.dataset_name or dataset_name_of(self.place)

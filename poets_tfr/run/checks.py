@@ -53,7 +53,7 @@ def check_validation(config: RunConfig, records: Records) -> None:
 
 def _check_records(config: RunConfig) -> Listing | None:
     conversion = config.conversion
-    if conversion.image_dir:
+    if conversion.place:
         return list_images(conversion)
     records = Records.open(conversion.records_dir)
     manifests.check_settings(conversion.records_dir, records.manifest, config.demanded)
@@ -68,7 +68,7 @@ def _place_faults(config: RunConfig, is_chief: bool) -> list[str]:
     if is_chief:
         head = head_checkpoints.directory_of(config.checkpoint.checkpoint_path)
         folders += [(config.reporting.summaries_dir, 'summaries_dir'), (head, 'checkpoint_path')]
-        if conversion.image_dir:
+        if conversion.place:
             folders.append((conversion.records_dir, 'records_dir'))
         if export.intermediate_store_frequency:
             directory = export.intermediate_output_graphs_dir

@@ -74,7 +74,7 @@ def predictions_of(
     tested = predict(head, splits['test'], config.head.test_batch_size, config.head)
     log.info('Final test accuracy = %.1f%% (N=%d)', tested.accuracy * 100, len(tested))
     if config.reporting.print_misclassified_test_images:
-        _log_misclassified(tested, config.conversion.image_dir, labels)
+        _log_misclassified(tested, config.conversion.place, labels)
     return {**predictions, 'test': tested}
 
 
@@ -164,10 +164,10 @@ def _digests(run: Evidence) -> dict[str, str]:
     }
 
 
-def _log_misclassified(tested: Predictions, image_dir: str, labels: Sequence[str]) -> None:
+def _log_misclassified(tested: Predictions, place: str, labels: Sequence[str]) -> None:
     """The original's lines, word for word."""
     log.info('=== MISCLASSIFIED TEST IMAGES ===')
     predicted = tested.predicted
     for row in np.flatnonzero(predicted != tested.labels):
-        path = os.path.join(image_dir, tested.paths[row])
+        path = files.join(place, tested.paths[row])
         log.info('%70s  %s', progress.printable(path), labels[predicted[row]])

@@ -44,7 +44,7 @@ def flags_of(config: RunConfig) -> list[str]:
     """
     values = config.values
     left_out = set(_NOT_REPEATED)
-    if not config.conversion.image_dir:
+    if not config.conversion.place:
         left_out |= {*names_of(ConversionConfig)} - {'records_dir', *config.demanded}
     elif config.conversion.splits_by_given_path:
         values['split_prefix'] = config.conversion.hash_prefix  # image_dir as it was typed

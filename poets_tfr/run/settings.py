@@ -20,7 +20,7 @@ from poets_tfr.records import manifest
 from poets_tfr.records.settings import ConversionConfig, default_records_dir
 from poets_tfr.reporting.settings import ReportingConfig
 from poets_tfr.settings import Affects, Settings, about, build, check_names, names_of, setting
-from poets_tfr.sources.settings import is_inside
+from poets_tfr.sources.settings import PLACES, is_inside
 from poets_tfr.training.settings import CheckpointConfig, FineTuneConfig, HeadConfig
 
 
@@ -58,7 +58,7 @@ IN_CACHE = {'bottleneck_dir': 'features', 'model_dir': 'models'}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One run. `conversion.image_dir` may be empty: the records are then taken as they are.
+    """One run. `conversion.place` may be empty: the records are then taken as they are.
 
     The order is that of `--help`: what is wanted most comes first.
 
@@ -153,9 +153,9 @@ class RunConfig:
     def _with_cache(self) -> RunConfig:
         """Records that were given no place get one, and so, with `run_dir`, do features."""
         moved = {}
-        image_dir = self.conversion.image_dir
-        if image_dir and not self.conversion.records_dir:
-            moved['records_dir'] = default_records_dir(image_dir)
+        source = self.conversion
+        if source.place and not source.records_dir:
+            moved['records_dir'] = default_records_dir(source.place, source.labels_file)
         if self.folder.run_dir:
             moved |= in_cache()
         return self._replaced(moved)
@@ -229,21 +229,23 @@ def _check_inputs(given: Mapping[str, Any]) -> None:
             f'--summaries_dir={given["summaries_dir"]} goes without --run_dir only, which keeps '
             "curves and report in the run's folder: leave one of them out."
         )
-    if given.get('image_dir'):
-        if given.get('run_dir') and is_inside(given['run_dir'], given['image_dir']):
+    for name in PLACES:
+        if given.get(name):
+            if given.get('run_dir') and is_inside(given['run_dir'], given[name]):
+                raise InputError(
+                    f'--run_dir={given["run_dir"]} lies in --{name}={given[name]}: nothing '
+                    'is written among the images; choose a folder elsewhere.'
+                )
+            return
+    for name in PLACES:
+        if name in given and given.get('records_dir'):
             raise InputError(
-                f'--run_dir={given["run_dir"]} lies in --image_dir={given["image_dir"]}: nothing '
-                'is written among the images; choose a folder elsewhere.'
+                f'--{name} is empty: is a variable unset? Name the images, or leave '
+                f'--{name} out to train from the records in {given["records_dir"]}.'
             )
-        return
-    if 'image_dir' in given and given.get('records_dir'):
-        raise InputError(
-            '--image_dir is empty: is a variable unset? Name the folder of images, or leave '
-            f'--image_dir out to train from the records in {given["records_dir"]}.'
-        )
     if not given.get('records_dir'):
         raise InputError('Must set flag --image_dir (a folder with one folder per class).')
-    conversion = set(names_of(ConversionConfig, 'output', 'speed')) - {'records_dir'}
+    conversion = {*names_of(ConversionConfig, 'input', 'output', 'speed')} - {'records_dir'}
     idle = sorted(conversion & given.keys())
     idle = [n for n in idle if given[n] != getattr(ConversionConfig(), n)]
     if idle:

@@ -32,7 +32,7 @@ def list_class_folders(config: SourceConfig, tree: Tree) -> Inventory:
     Raises:
       InputError: there is no such folder, or not at least two classes.
     """
-    found, ignored = _class_folders(config, tree)
+    found, ignored = class_folders_in(config, tree)
     images = [
         Listed(f'{folder}/{file.name}', folder, file.size, file.mtime_ns, fault=file.fault)
         for folder, contents in found
@@ -41,41 +41,50 @@ def list_class_folders(config: SourceConfig, tree: Tree) -> Inventory:
     return Inventory(images, ignored)
 
 
-def _class_folders(config: SourceConfig, tree: Tree) -> tuple[list[tuple[str, Contents]], int]:
-    """(folder name, what it holds) for every class, sorted; and how many files are ignored."""
-    top = scan_root(tree)
+def class_folders_in(
+    config: SourceConfig, tree: Tree, below: str = '', is_whole: bool = True
+) -> tuple[list[tuple[str, Contents]], int]:
+    """(folder name, what it holds) for every class, sorted; and how many files are ignored.
+
+    Args:
+      below: the folder that holds the class folders; '': the top.
+      is_whole: whether all classes have to be there, two at least; else it is a part, such as the
+        test split, in which some may lack, and have few images.
+    """
+    top = tree.scan(below) if below else scan_root(tree)
     folders = Folders(tree, config.recursive, config.follow_links)
     names = [entry.name for entry in top if entry.is_dir and not is_left_alone(entry.name)]
-    chosen = chosen_of(config, names)
+    chosen = chosen_of(config, names) if is_whole else {*config.classes}
     about = Remarks(len(chosen or names))
     found = []
     ignored = sum(not entry.is_dir for entry in top)
     folders.unread += [entry.name for entry in top if entry.fault.startswith(files.UNREADABLE)]
     for entry in top:
         if entry.is_dir and (not chosen or entry.name in chosen):
-            contents = look_into(folders, entry)
+            contents = look_into(folders, entry, below)
             if contents is None:
                 ignored += 1
                 continue
             ignored += contents.ignored
-            if _is_class(config, entry.name, contents, about):
+            path = f'{below}/{entry.name}' if below else entry.name
+            if _is_class(config, path, contents, about, is_whole):
                 found.append((entry.name, contents))
     about.flush()
     remarks.check_open('--image_dir', folders)
-    if len(found) < 2:
+    if is_whole and len(found) < 2:
         raise InputError(_too_few_classes(tree, top, [name for name, _ in found]))
-    remarks.of_loose_pictures(tree.where, top)
+    remarks.of_loose_pictures(files.join(tree.where, below) if below else tree.where, top)
     remarks.of_folders(folders)
     return found, ignored
 
 
-def look_into(folders: Folders, entry: files.Entry) -> Contents | None:
-    """What a folder at the top holds; None, and a warning, for a link that is not followed."""
-    if folders.leads_out(entry, entry.name):
-        where = folders.tree.where
-        log.warning('%s is a link out of %s: not followed.', printable(entry.name), where)
+def look_into(folders: Folders, entry: files.Entry, below: str = '') -> Contents | None:
+    """What a folder of a class holds; None, and a warning, for a link that is not followed."""
+    path = f'{below}/{entry.name}' if below else entry.name
+    if folders.leads_out(entry, path):
+        log.warning('%s is a link out of %s: not followed.', printable(path), folders.tree.where)
         return None
-    return folders.look_into(entry.name)
+    return folders.look_into(path)
 
 
 def scan_root(tree: Tree) -> list[files.Entry]:
@@ -112,16 +121,19 @@ def chosen_of(config: SourceConfig, names: Sequence[str]) -> set[str]:
     return chosen
 
 
-def _is_class(config: SourceConfig, name: str, contents: Contents, about: Remarks) -> bool:
+def _is_class(
+    config: SourceConfig, path: str, contents: Contents, about: Remarks, is_whole: bool
+) -> bool:
     """Whether a folder has pictures; says what people should know of it."""
-    if is_left_alone(name):
+    if is_left_alone(os.path.basename(path)):
         return False
-    log.info("Looking for images in '%s'", printable(name))
-    about.of_contents(name, contents)
+    log.info("Looking for images in '%s'", printable(path))
+    about.of_contents(path, contents)
     count = len(contents.pictures)
-    if not count and config.classes:
-        raise InputError(f'--classes: the folder {name!r} in {config.image_dir} holds no pictures.')
-    about.of_size(name, count)
+    if is_whole and not count and config.classes:
+        raise InputError(f'--classes: the folder {path!r} in {config.image_dir} holds no pictures.')
+    if is_whole or not count:
+        about.of_size(path, count)
     return count > 0
 
 
@@ -137,7 +149,7 @@ def _too_few_classes(tree: Tree, top: Sequence[files.Entry], found: Sequence[str
         sentence = f'No valid folders of images found at {root}.'
     for entry in top:
         is_candidate = entry.is_dir and not is_left_alone(entry.name)
-        if is_candidate and len(_folders_with_pictures(tree, entry.name)) >= 2:
+        if is_candidate and len(folders_with_pictures(tree, entry.name)) >= 2:
             below = files.join(root, entry.name)
             return f'{sentence} {below} looks right: try --image_dir={below}'
     loose = sum(map(is_picture, top))
@@ -150,7 +162,7 @@ def _too_few_classes(tree: Tree, top: Sequence[files.Entry], found: Sequence[str
         )
     for entry in top:
         is_candidate = entry.is_dir and not is_left_alone(entry.name)
-        for inner in _folders_with_pictures(tree, entry.name) if is_candidate else ():
+        for inner in folders_with_pictures(tree, entry.name) if is_candidate else ():
             return (
                 f'{sentence} {entry.name} holds no pictures itself, but {entry.name}/{inner} does: '
                 'pictures lie directly in the folder of their class; move them up, or take nested '
@@ -159,7 +171,7 @@ def _too_few_classes(tree: Tree, top: Sequence[files.Entry], found: Sequence[str
     return f'{sentence} It must hold one folder of pictures for each class.'
 
 
-def _folders_with_pictures(tree: Tree, directory: str) -> list[str]:
+def folders_with_pictures(tree: Tree, directory: str) -> list[str]:
     """The folders in `directory` that hold pictures."""
 
     def holds(path: str, wanted: Callable[[files.Entry], bool]) -> list[str]:
@@ -168,4 +180,4 @@ def _folders_with_pictures(tree: Tree, directory: str) -> list[str]:
         return []
 
     folders = holds(directory, lambda entry: entry.is_dir and not is_left_alone(entry.name))
-    return [name for name in folders if holds(files.join(directory, name), is_picture)]
+    return [name for name in folders if holds(f'{directory}/{name}', is_picture)]

@@ -152,8 +152,7 @@ def _check_given(
         value = getattr(config, flag)
         if split in given and value != getattr(SourceConfig, flag):
             raise InputError(
-                f'--{flag}={value}: the {split} split is given by {by}: leave the flag out, or '
-                'draw all splits with --split_by=relative_path.'
+                f'--{flag}={value}: the {split} split is given by {by}: leave the flag out.'
             )
     if config.splits_by_given_path:
         raise InputError(

@@ -7,16 +7,15 @@ import functools
 from poets_tfr.sources.class_folders import list_class_folders
 from poets_tfr.sources.settings import SourceConfig
 from poets_tfr.sources.source import Drive, Inventory, Source, Tree, TreeSource
+from poets_tfr.sources.split_folders import has_split_folders, list_split_folders
 
 
 def source_of(config: SourceConfig) -> Source:
-    """The source that the settings name. Opens nothing yet.
-
-    Raises:
-      InputError: settings that contradict each other.
-    """
+    """The source that the settings name. Opens nothing yet."""
     return TreeSource(Drive(config.image_dir), functools.partial(_list_tree, config))
 
 
 def _list_tree(config: SourceConfig, tree: Tree) -> Inventory:
+    if config.split_by in ('auto', 'folders') and has_split_folders(tree):
+        return list_split_folders(config, tree)
     return list_class_folders(config, tree)

@@ -8,17 +8,34 @@ import re
 from typing import ClassVar, Literal, get_args
 
 from poets_tfr.errors import InputError
-from poets_tfr.settings import Settings, at_least, setting, within
+from poets_tfr.settings import Settings, at_least, default_of, setting, within
 
 LabelStyle = Literal['original', 'folder']
+FirstLabel = Literal['auto', '0', '1']
 SplitBy = Literal['auto', 'folders', 'relative_path', 'given_path']
 Split = Literal['train', 'validation', 'test']
 SPLITS = get_args(Split)
+PLACES = 'image_dir', 'image_tfrecords', 'image_parquet'  # of which one is given
+
+_GOES_WITH = {
+    'labels_file': ['image_dir'],
+    'path_column': ['image_dir'],
+    'split_column': ['image_dir'],
+    'label_column': ['image_dir', 'image_parquet'],
+    'image_key': ['image_tfrecords', 'image_parquet'],
+    'label_key': ['image_tfrecords'],
+    'first_label': ['image_tfrecords'],
+}
 
 
-def dataset_name_of(image_dir: str) -> str:
-    """The base name of `image_dir` in [a-z0-9_], beginning with a letter: TFDS's rule."""
-    base = os.path.basename(os.path.abspath(image_dir)).lower()
+def dataset_name_of(place: str) -> str:
+    """The base name of a place in [a-z0-9_], beginning with a letter: TFDS's rule.
+
+    An archive's without its extension; of a pattern, what stands before it.
+    """
+    base = os.path.basename(os.path.abspath(place)).lower()
+    base = re.sub(r'\.(zip|tar|tgz|tar\.gz|tar\.xz|parquet|tfrecords?)$', '', base)
+    base = re.split(r'[*?\[{]', base)[0] or os.path.basename(os.path.dirname(place))
     name = re.sub(r'[^a-z0-9]+', '_', base).strip('_') or 'pictures'
     return name if name[0].isalpha() else f'd_{name}'
 
@@ -30,8 +47,33 @@ class SourceConfig(Settings):
     TITLE: ClassVar[str] = 'Images'
 
     # fmt: off
-    image_dir: str = setting('', 'Path to folders of labeled images: one folder per class.',
+    image_dir: str = setting('',
+        'Path to folders of labeled images: one folder per class, or train, validation and test '
+        'with the class folders in them; also a .zip or .tar of them, or WebDataset shards '
+        "('shards-{000..009}.tar').", affects='input', path='path')
+    labels_file: str = setting('',
+        'A list of the images in image_dir and their labels: .csv, .tsv, .jsonl or .parquet.',
         affects='input', path='path')
+    path_column: str = setting('', 'The column of labels_file that names the image; by default '
+        'found by its name (file_name, path, id, ...).', affects='input')
+    label_column: str = setting('', 'Its column with the label; by default found by its name '
+        '(label, class, category, ...). In image_parquet, too.', affects='input')
+    split_column: str = setting('', 'Its column with train, validation or test; by default found '
+        "by its name (split, set, subset). 'none': do not look for one.", affects='input')
+    image_tfrecords: str = setting('',
+        'TFRecords that others made, in place of image_dir: a folder of TensorFlow Datasets, or a '
+        "pattern ('flowers/*.tfrecord').", affects='input', path='path')
+    image_key: str = setting('', 'The feature of image_tfrecords, or the column of image_parquet, '
+        'that holds the image; by default found.', affects='input')
+    label_key: str = setting('', 'The feature of image_tfrecords that holds the label; by default '
+        'found.', affects='input')
+    first_label: FirstLabel = setting('auto', 'Whether the labels of image_tfrecords begin at 0 or '
+        'at 1; auto: found from all of them.', affects='input')
+    image_parquet: str = setting('',
+        "Parquet files as Hugging Face has them, in place of image_dir ('data/*.parquet').",
+        affects='input', path='path')
+    label_names: str = setting('', 'Where labels are numbers: a text file with their names, one a '
+        'line.', affects='input', path='path')
     classes: tuple[str, ...] = setting((),
         'Folders to take as classes, comma-separated; by default all.', affects='records')
     min_class_size: int = setting(0,
@@ -59,6 +101,21 @@ class SourceConfig(Settings):
     # fmt: on
 
     def check(self) -> None:
+        given = [name for name in PLACES if getattr(self, name)]
+        if len(given) > 1:
+            raise InputError(
+                f'--{given[0]} and --{given[1]} exclude each other: images come from one of them.'
+            )
+        for name, wanted in _GOES_WITH.items():
+            if (
+                self.place
+                and getattr(self, name) != default_of(SourceConfig, name)
+                and given[0] not in wanted
+            ):
+                raise InputError(
+                    f'--{name} goes with {" or ".join(f"--{each}" for each in wanted)}, not with '
+                    f'--{given[0]}: leave it out.'
+                )
         total = self.validation_percentage + self.testing_percentage
         if total > 99:
             raise InputError(
@@ -69,12 +126,12 @@ class SourceConfig(Settings):
     @property
     def place(self) -> str:
         """The folder, archive or pattern that holds the images; '' where none was given."""
-        return self.image_dir
+        return getattr(self, self._place_name)
 
     @property
     def place_flag_name(self) -> str:
         """Begins messages about the source."""
-        return '--image_dir'
+        return f'--{self._place_name}'
 
     @property
     def place_flag(self) -> str:
@@ -88,6 +145,10 @@ class SourceConfig(Settings):
     def hash_prefix(self) -> str:
         """What stands before `<class folder>/<file>` in the path that decides the split."""
         return (self.split_prefix or self.place) if self.splits_by_given_path else ''
+
+    @property
+    def _place_name(self) -> str:
+        return next((name for name in PLACES if getattr(self, name)), PLACES[0])
 
 
 def is_inside(path: str, directory: str) -> bool:
