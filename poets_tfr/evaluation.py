@@ -22,7 +22,7 @@ from poets_tfr.reporting import about, metrics, report
 from poets_tfr.reporting.metrics import Metrics
 from poets_tfr.reporting.report import Report
 from poets_tfr.reporting.summaries import MOST_MISTAKES
-from poets_tfr.sources import remarks
+from poets_tfr.sources import remarks, split_folders
 from poets_tfr.sources.class_folders import look_into
 from poets_tfr.sources.folders import Folders, is_hidden, is_system_folder
 from poets_tfr.sources.labels import label_of, possible_labels
@@ -174,9 +174,18 @@ def _no_picture(where: str) -> str:
 def _find_files(config: EvaluationConfig) -> list[LabelledFile]:
     root = config.image_dir
     try:
-        entries = files.scan(root)
+        files.scan(root)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f'--image_dir: there is no folder {root}.') from None
+    if folder := split_folders.folder_of(Drive(root), config.split, config.recursive):
+        log.info('Splits are given by folders: the images in %s are taken.', printable(folder))
+        found = _find_class_folders(config, files.join(root, folder))
+        return [file._replace(path=f'{folder}/{file.path}') for file in found]
+    return _find_class_folders(config, root)
+
+
+def _find_class_folders(config: EvaluationConfig, root: str) -> list[LabelledFile]:
+    entries = files.scan(root)
     classes = [entry for entry in entries if entry.is_dir and not is_hidden(entry.name)]
     if not classes:
         raise InputError(f'--image_dir: {root} holds no folders: one is wanted per class.')

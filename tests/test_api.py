@@ -449,7 +449,12 @@ def test_a_model_is_tried_on_a_folder_and_on_records(
         assert poets_tfr.evaluate(model, same).accuracy == run.accuracy, type(model)
     colours.write(tmp_path / 'more', per_class=2, seed=7)
     (tmp_path / 'more/bluebells/broken.jpg').write_bytes(b'\xff\xd8\xff')
+    shutil.copytree(colours_dir, tmp_path / 'in_splits/train')
+    shutil.copytree(tmp_path / 'more', tmp_path / 'in_splits/Test')
+    of_test = poets_tfr.evaluate(run, tmp_path / 'in_splits')
     found = poets_tfr.evaluate(run, tmp_path / 'more', report_dir=tmp_path / 'report')
+    assert of_test.accuracy == found.accuracy
+    assert list(of_test.predictions.paths) == [f'Test/{path}' for path in found.predictions.paths]
     assert (found.figures.pictures, found.bad) == (6, 1)
     low, high = found.accuracy_interval or (0, 0)
     assert low < found.accuracy <= high

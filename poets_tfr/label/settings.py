@@ -98,7 +98,8 @@ class EvaluationConfig(Settings):
         affects='input', path='path')
     records_dir: str = setting('', 'Or where a conversion wrote its TFRecords.',
         affects='input', path='path')
-    split: Split = setting('test', 'Which images of records_dir.', affects='input')
+    split: Split = setting('test', 'Which images of records_dir, or of split folders.',
+        affects='input')
     report_dir: str = setting('', 'Where report.html and report.json go; by default nowhere.',
         affects='output', path='path')
     recursive: bool = setting(False, about(ConversionConfig, 'recursive').help, affects='input')

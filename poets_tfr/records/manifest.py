@@ -215,11 +215,17 @@ def settings_of(config: ConversionConfig) -> dict[str, Any]:
     return {
         **{name: getattr(config, name) for name in names_of(ConversionConfig, 'records')},
         'classes': sorted(set(config.classes)),
-        'split_by': 'given_path' if config.splits_by_given_path else 'relative_path',
+        'split_by': _drawn_by(config),
         'split_prefix': config.hash_prefix,
         'codecs_version': codecs.VERSION,
         'schema_version': schema.VERSION,
     }
+
+
+def _drawn_by(config: ConversionConfig) -> str:
+    if config.splits_by_given_path:
+        return 'given_path'
+    return 'relative_path' if config.split_by == 'auto' else config.split_by
 
 
 def stored_settings(config: ConversionConfig, listing: Listing) -> dict[str, Any]:

@@ -131,7 +131,8 @@ class RunConfig:
     def demanded(self) -> dict[str, Any]:
         """Of the settings that shape records those that were asked for; records must have them."""
         settings = manifest.settings_of(self.conversion)
-        return {name: value for name, value in settings.items() if name in self.given}
+        asked = self.given - ({'split_by'} if self.conversion.split_by == 'auto' else set())
+        return {name: value for name, value in settings.items() if name in asked}
 
     @property
     def written(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from poets_tfr import files
 from poets_tfr.errors import InputError
@@ -171,13 +171,16 @@ def _too_few_classes(tree: Tree, top: Sequence[files.Entry], found: Sequence[str
     return f'{sentence} It must hold one folder of pictures for each class.'
 
 
-def folders_with_pictures(tree: Tree, directory: str) -> list[str]:
-    """The folders in `directory` that hold pictures."""
+def folders_with_pictures(tree: Tree, directory: str, recursive: bool = False) -> list[str]:
+    """The folders in `directory` that hold pictures; with `recursive`, at any depth."""
+    with contextlib.suppress(OSError):  # a folder that may not be read is no candidate
+        names = [e.name for e in tree.scan(directory) if e.is_dir and not is_left_alone(e.name)]
+        return [name for name in names if _holds_pictures(tree, f'{directory}/{name}', recursive)]
+    return []
 
-    def holds(path: str, wanted: Callable[[files.Entry], bool]) -> list[str]:
-        with contextlib.suppress(OSError):  # a folder that may not be read is no candidate
-            return [entry.name for entry in tree.scan(path) if wanted(entry)]
-        return []
 
-    folders = holds(directory, lambda entry: entry.is_dir and not is_left_alone(entry.name))
-    return [name for name in folders if holds(f'{directory}/{name}', is_picture)]
+def _holds_pictures(tree: Tree, directory: str, recursive: bool) -> bool:
+    with contextlib.suppress(OSError):
+        if any(map(is_picture, tree.scan(directory))):
+            return True
+    return recursive and bool(folders_with_pictures(tree, directory, recursive))

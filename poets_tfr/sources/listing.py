@@ -178,9 +178,15 @@ def _check_given(
             )  # fmt: skip
     drawn = splits.drawn(config, given)
     log.info(
-        'Splits: %s given by %s%s.', ' and '.join(s for s in SPLITS if s in given), by,
-        ''.join(f'; {getattr(config, splits.FLAG[s])} %% of train become {s}' for s in drawn),
+        'Splits: %s given by %s%s.', _joined([s for s in SPLITS if s in given]), by,
+        ''.join(f'; {getattr(config, splits.FLAG[s])} % of train become {s}' for s in drawn),
     )  # fmt: skip
+
+
+def _joined(names: Sequence[str]) -> str:
+    """'a, b and c'."""
+    *first, last = names
+    return f'{", ".join(first)} and {last}' if first else last
 
 
 def _pictures_of_class(

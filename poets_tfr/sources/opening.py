@@ -16,6 +16,6 @@ def source_of(config: SourceConfig) -> Source:
 
 
 def _list_tree(config: SourceConfig, tree: Tree) -> Inventory:
-    if config.split_by in ('auto', 'folders') and has_split_folders(tree):
+    if config.split_by in ('auto', 'folders') and has_split_folders(tree, config.recursive):
         return list_split_folders(config, tree)
     return list_class_folders(config, tree)

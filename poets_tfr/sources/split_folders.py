@@ -10,7 +10,7 @@ from poets_tfr.errors import InputError
 from poets_tfr.files import Entry
 from poets_tfr.progress import printable
 from poets_tfr.sources.class_folders import class_folders_in, folders_with_pictures, scan_root
-from poets_tfr.sources.folders import is_left_alone, is_picture
+from poets_tfr.sources.folders import Folders, is_left_alone, is_picture
 from poets_tfr.sources.settings import SPLITS, SourceConfig
 from poets_tfr.sources.source import Inventory, Listed, Tree
 
@@ -28,16 +28,26 @@ def split_named(name: str) -> str:
     return _SPLIT_OF.get(name.strip().lower(), '')
 
 
-def has_split_folders(tree: Tree) -> bool:
+def has_split_folders(tree: Tree, recursive: bool) -> bool:
     """Whether the top holds a folder for training, and class folders with images lie in that.
 
     Raises:
       InputError: the top of the tree cannot be read.
     """
     return any(
-        entry.is_dir and split_named(entry.name) == 'train' and _has_classes(tree, entry.name)
+        entry.is_dir
+        and split_named(entry.name) == 'train'
+        and folders_with_pictures(tree, entry.name, recursive)
         for entry in scan_root(tree)
     )
+
+
+def folder_of(tree: Tree, split: str, recursive: bool) -> str:
+    """The folder of a split that has class folders; '' where there is none, or no split folders."""
+    if not has_split_folders(tree, recursive):
+        return ''
+    folder = _folder_of_each_split(tree, scan_root(tree)).get(split, '')
+    return folder if folder and folders_with_pictures(tree, folder, recursive) else ''
 
 
 def list_split_folders(config: SourceConfig, tree: Tree) -> Inventory:
@@ -51,19 +61,25 @@ def list_split_folders(config: SourceConfig, tree: Tree) -> Inventory:
     top = scan_root(tree)
     folders = _folder_of_each_split(tree, top)
     images: list[Listed] = []
+    walk = Folders(tree, config.recursive, config.follow_links)
     ignored = sum(not entry.is_dir for entry in top)
+    for entry in top:
+        if entry.is_dir and entry.name not in folders.values():
+            beside = walk.look_into(entry.name)
+            ignored += len(beside.pictures) + beside.ignored
     for split, folder in folders.items():
-        if split != 'train' and not _has_classes(tree, folder):
-            count = _count_below(tree, folder)
-            ignored += count
+        if split != 'train' and not folders_with_pictures(tree, folder, config.recursive):
+            contents = walk.look_into(folder)
+            count = len(contents.pictures)
+            ignored += count + contents.ignored
             if count:
                 log.warning(
                     '%s: %d images in no class folders, so without labels: left alone.',
                     printable(folder), count,
                 )  # fmt: skip
             continue
-        classes, beside = class_folders_in(config, tree, folder, is_whole=split == 'train')
-        ignored += beside
+        classes, others = class_folders_in(config, tree, folder, is_whole=split == 'train')
+        ignored += others
         for name, contents in classes:
             for file in contents.pictures:
                 key = f'{name}/{file.name}'
@@ -109,18 +125,7 @@ def _understood(folders: Mapping[str, str]) -> str:
     )
 
 
-def _has_classes(tree: Tree, folder: str) -> bool:
-    return bool(folders_with_pictures(tree, folder))
-
-
 def _holds_pictures(tree: Tree, folder: str) -> bool:
     with contextlib.suppress(OSError):
-        return any(map(is_picture, tree.scan(folder))) or _has_classes(tree, folder)
+        return any(map(is_picture, tree.scan(folder))) or bool(folders_with_pictures(tree, folder))
     return False
-
-
-def _count_below(tree: Tree, folder: str) -> int:
-    """How many files lie directly in a folder."""
-    with contextlib.suppress(OSError):
-        return sum(entry.is_file for entry in tree.scan(folder))
-    return 0
