@@ -173,3 +173,23 @@ def test_a_split_that_is_promised_to_the_picture_is_not_filled(
         error.value
     )
     assert all(path in str(error.value) for path in damaged)
+
+
+def test_given_splits_stay_and_drawn_ones_are_filled(tmp_path: Path) -> None:
+    image_dir = tmp_path / 'flowers'
+    for folder in 'daisy', 'roses':
+        write(image_dir, f'train/{folder}', [f'{i}.png' for i in range(40)])
+        write(image_dir, f'val/{folder}', ['0.png', 'v.png'])
+    before = splits_of(listed(image_dir))
+    tested = [path for path, split in before.items() if split == 'test' and 'daisy' in path]
+    assert all(path.startswith('train/daisy/') for path in tested)
+    damage(image_dir, *tested, 'val/daisy/0.png')
+    converted(image_dir, tmp_path / 'records', **SHARDS)
+    after = stored_in(tmp_path / 'records')
+    (moved,) = [path for path, split in after.items() if split != before[path]]
+    assert (before[moved], after[moved]) == ('train', 'test')
+    assert moved.startswith('train/daisy/')
+    assert len(after) == len(before) - len(tested) - 1
+    shards = identities(tmp_path / 'records')
+    converted(image_dir, tmp_path / 'records', **SHARDS)
+    assert identities(tmp_path / 'records') == shards
