@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 from poets_tfr.sources.class_folders import list_class_folders
+from poets_tfr.sources.label_lists import list_labels, metadata_in
 from poets_tfr.sources.settings import SourceConfig
 from poets_tfr.sources.source import Drive, Inventory, Source, Tree, TreeSource
 from poets_tfr.sources.split_folders import has_split_folders, list_split_folders
@@ -16,6 +17,10 @@ def source_of(config: SourceConfig) -> Source:
 
 
 def _list_tree(config: SourceConfig, tree: Tree) -> Inventory:
+    if config.labels_file:
+        return list_labels(config, tree)
     if config.split_by in ('auto', 'folders') and has_split_folders(tree, config.recursive):
         return list_split_folders(config, tree)
+    if metadata := metadata_in(tree):
+        return list_labels(config, tree, metadata)
     return list_class_folders(config, tree)
