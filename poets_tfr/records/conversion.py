@@ -121,7 +121,7 @@ class _Conversion:
             log.info('Records: %s stands.', records_dir)
         labels, where = result.manifest.labels, files.join(records_dir, DUPLICATES)
         duplicates.report(result.copies, labels, where)
-        self._job.source.close()
+        self._job.source.clean_up()
         self._warn_of_bad(result.indexes)
         damage.report(self._listed, self._listing)
         return result.manifest

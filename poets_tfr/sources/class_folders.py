@@ -98,7 +98,8 @@ def scan_root(tree: Tree) -> list[files.Entry]:
         ) from None
     except NotADirectoryError:
         raise InputError(
-            f'--image_dir: {root} is a file: name the folder that holds one folder per class.'
+            f'--image_dir: {root} is a file: name the folder that holds one folder per class, or '
+            'an archive of it (.zip, .tar, .tgz, .tar.xz).'
         ) from None
     except PermissionError as error:
         raise InputError(f'--image_dir: {root} cannot be read ({error.strerror}).') from None

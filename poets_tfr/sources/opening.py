@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from poets_tfr.sources.archives import ArchiveTree, is_archive
 from poets_tfr.sources.class_folders import list_class_folders
 from poets_tfr.sources.label_lists import list_labels, metadata_in
 from poets_tfr.sources.settings import SourceConfig
@@ -13,7 +14,9 @@ from poets_tfr.sources.split_folders import has_split_folders, list_split_folder
 
 def source_of(config: SourceConfig) -> Source:
     """The source that the settings name. Opens nothing yet."""
-    return TreeSource(Drive(config.image_dir), functools.partial(_list_tree, config))
+    place = config.image_dir
+    tree: Tree = ArchiveTree(place) if is_archive(place) else Drive(place)
+    return TreeSource(tree, functools.partial(_list_tree, config))
 
 
 def _list_tree(config: SourceConfig, tree: Tree) -> Inventory:

@@ -75,7 +75,10 @@ class Source(Protocol):
         """The image file's bytes. Any thread may call it. Raises OSError."""
 
     def close(self) -> None:
-        """Gives back what was opened or unpacked; the source may still be read, as from new."""
+        """Closes what was opened; the source may still be read, as from new."""
+
+    def clean_up(self) -> None:
+        """Closes it, and removes what was unpacked for it. Read again, it is unpacked again."""
 
 
 class Tree(Protocol):
@@ -100,7 +103,11 @@ class Tree(Protocol):
     def real(self, path: str) -> str:
         """Where a path leads once links are followed; '' where there are no links."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """As `Source` has it."""
+
+    def clean_up(self) -> None:
+        """As `Source` has it."""
 
 
 class Drive:
@@ -128,6 +135,9 @@ class Drive:
     def close(self) -> None:
         pass
 
+    def clean_up(self) -> None:
+        pass
+
 
 # How the images of a tree lie: class folders, split folders, or beside a list of labels.
 Layout = Callable[[Tree], Inventory]
@@ -148,3 +158,6 @@ class TreeSource:
 
     def close(self) -> None:
         self._tree.close()
+
+    def clean_up(self) -> None:
+        self._tree.clean_up()
