@@ -191,6 +191,10 @@ class ArchiveTree:
     def real(self, path: str) -> str:
         return ''
 
+    def read_at(self, offset: int, size: int) -> bytes:
+        """What stands there in a tar. Raises OSError."""
+        return self._read(Member('', size, offset, 0, ''), size)
+
     def close(self) -> None:
         with self._lock:
             if self._open is not None:

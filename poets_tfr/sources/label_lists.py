@@ -103,11 +103,9 @@ def list_labels(config: SourceConfig, tree: Tree, metadata: str = '') -> Invento
     _check_splits(where, first_row.values())
     _tell(where, images, on_disk, again)
     ignored += sum(path not in images for path in on_disk)
-    wanted = chosen_of(config, images.values())
-    chosen = [image for image in images.values() if image.class_name in wanted]
-    is_given = any(image.split for image in chosen)
+    is_given = any(image.split for image in images.values())
     by = f'the column {_split_column(config, table)}' if is_given else ''
-    return Inventory(chosen, ignored, by)
+    return Inventory([*images.values()], ignored, by)
 
 
 def _listed(path: str, label: str, split: str, file: PictureFile | None) -> Listed:
@@ -128,17 +126,6 @@ def _check_splits(where: str, rows: Collection[_Row]) -> None:
             f'{where}, row {lacking.number}: the split is empty, though that of other rows is '
             'not: fill it in, or leave the column out with --split_column=none.'
         )
-
-
-def chosen_of(config: SourceConfig, images: Collection[Listed]) -> set[str]:
-    """The classes that --classes leaves. Raises InputError for one that is not there."""
-    there = {image.class_name for image in images}
-    if unknown := [name for name in config.classes if name not in there]:
-        raise InputError(
-            f'--classes: no image has the label {unknown[0]!r}; there are '
-            f'{", ".join(sorted(there)[:_MOST_SHOWN])}.'
-        )
-    return {*config.classes} or there
 
 
 def _tell(

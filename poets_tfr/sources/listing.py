@@ -91,7 +91,7 @@ def list_images(config: SourceConfig) -> Listing:
         inventory = source.list()
     finally:
         source.close()
-    of_class = _of_each_class(inventory.images)
+    of_class = _chosen(config, _of_each_class(inventory.images))
     ignored = inventory.ignored
     if config.min_class_size:
         ignored += _leave_out_small(config, of_class)
@@ -101,7 +101,7 @@ def list_images(config: SourceConfig) -> Listing:
             f'{"the only one is " + repr(next(iter(of_class))) if of_class else "there is none"}.'
         )
     classes = tuple(ClassFolder(name, label_of(name, config.label_style)) for name in of_class)
-    given = frozenset(image.split for image in inventory.images if image.split)
+    given = frozenset(i.split for images in of_class.values() for i in images if i.split)
     if given:
         _check_given(config, inventory, of_class)
     elif config.split_by == 'folders':
@@ -128,6 +128,18 @@ def _of_each_class(images: Iterable[Listed]) -> dict[str, list[Listed]]:
     for image in images:
         of_class.setdefault(image.class_name, []).append(image)
     return {name: sorted(of_class[name]) for name in sorted(of_class)}
+
+
+def _chosen(config: SourceConfig, of_class: dict[str, list[Listed]]) -> dict[str, list[Listed]]:
+    """The classes that --classes leaves. Raises InputError for one that is not there."""
+    there = {composed(name) for name in of_class}
+    if unknown := [name for name in config.classes if composed(name) not in there]:
+        shown = ', '.join(map(printable, [*of_class][:_NAMES_SHOWN]))
+        raise InputError(
+            f'--classes: {config.place_flag} has no class {unknown[0]!r}; it has {shown}.'
+        )
+    wanted = {composed(name) for name in config.classes} or there
+    return {name: images for name, images in of_class.items() if composed(name) in wanted}
 
 
 def _leave_out_small(config: SourceConfig, of_class: dict[str, list[Listed]]) -> int:

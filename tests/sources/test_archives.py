@@ -8,59 +8,20 @@ import os
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import colours
 import pytest
+from archive_files import WRITERS, Files, files_in, tar_writer, write_zip
 from command_line import call
 from conversion import contents, converted, identities, listed, splits_of
 
-from poets_tfr import places
 from poets_tfr.errors import InputError
-
-Files = Mapping[str, bytes]
-
-
-def write_zip(path: Path, files: Files) -> Path:
-    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def tar_writer(mode: str) -> Callable[[Path, Files], Path]:
-    def write(path: Path, files: Files) -> Path:
-        with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-            for name, content in files.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
-        return path
-
-    return write
-
-
-WRITERS = {
-    'zip': write_zip, 'tar': tar_writer('w'), 'tgz': tar_writer('w:gz'),
-    'tar.gz': tar_writer('w:gz'), 'tar.xz': tar_writer('w:xz'), 'tar.bz2': tar_writer('w:bz2'),
-}  # fmt: skip
-
-
-def files_in(directory: Path, below: str = '') -> dict[str, bytes]:
-    paths = sorted(path for path in directory.rglob('*') if path.is_file())
-    return {f'{below}{path.relative_to(directory)}': path.read_bytes() for path in paths}
 
 
 @pytest.fixture(scope='module')
 def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return colours.write(tmp_path_factory.mktemp('archives') / 'flowers', per_class=12)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    return Path(places.user_cache_dir())
 
 
 @pytest.mark.parametrize('extension', WRITERS)

@@ -185,7 +185,7 @@ def test_flags_of_a_list(image_dir: Path, tmp_path: Path) -> None:
         ({'labels_file': str(image_dir)}, 'is a folder: name the list'),
         ({'labels_file': write(tmp_path / 'a.xlsx', 'x')}, r'\.csv, \.tsv, \.jsonl and'),
         ({'labels_file': path, 'label_column': 'x'}, 'has no such column; it has file_name, label'),
-        ({'labels_file': path, 'classes': ('owl',)}, "no image has the label 'owl'; there are cat"),
+        ({'labels_file': path, 'classes': ('owl',)}, "has no class 'owl'; it has cat, dog"),
     ):
         with pytest.raises(InputError) as raised:
             listed(image_dir, **settings)
