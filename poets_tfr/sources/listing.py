@@ -88,7 +88,7 @@ def list_images(config: SourceConfig) -> Listing:
     """
     source = opening.source_of(config)
     try:
-        inventory = source.list()
+        inventory = source.inventory()
     finally:
         source.close()
     of_class = _chosen(config, _of_each_class(inventory.images))

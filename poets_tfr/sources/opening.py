@@ -10,11 +10,14 @@ from poets_tfr.sources.label_lists import list_labels, metadata_in
 from poets_tfr.sources.settings import SourceConfig
 from poets_tfr.sources.source import Drive, Inventory, Source, Tree, TreeSource
 from poets_tfr.sources.split_folders import has_split_folders, list_split_folders
+from poets_tfr.sources.tfrecords import TFRecords
 from poets_tfr.sources.webdataset import WebDataset, is_pattern, is_webdataset
 
 
 def source_of(config: SourceConfig) -> Source:
     """The source that the settings name. Opens nothing yet."""
+    if config.image_tfrecords:
+        return TFRecords(config)
     place = config.image_dir
     if is_pattern(place) or (place.endswith('.tar') and is_archive(place) and is_webdataset(place)):
         return WebDataset(config)

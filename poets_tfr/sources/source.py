@@ -68,7 +68,7 @@ class Source(Protocol):
 
     files_root: str
 
-    def list(self) -> Inventory:
+    def inventory(self) -> Inventory:
         """Raises InputError: what is there is not understood, or holds no images of two classes."""
 
     def read(self, image: Readable) -> bytes:
@@ -150,7 +150,7 @@ class TreeSource:
         self._tree, self._layout = tree, layout
         self.files_root = tree.files_root
 
-    def list(self) -> Inventory:
+    def inventory(self) -> Inventory:
         return self._layout(self._tree)
 
     def read(self, image: Readable) -> bytes:

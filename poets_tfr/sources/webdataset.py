@@ -68,7 +68,7 @@ class WebDataset:
         self._config = config
         self._shards = [ArchiveTree(path) for path in _shards(config.image_dir)]
 
-    def list(self) -> Inventory:
+    def inventory(self) -> Inventory:
         paths = [shard.where for shard in self._shards]
         split_of = record_splits.of_files(self._config, paths)
         numbers = names.read(self._config.label_names) if self._config.label_names else None
