@@ -109,7 +109,7 @@ def test_our_own_records_are_tensorflow_datasets(flowers: Path, tmp_path: Path) 
     assert found.labels == sorted(wanted.labels)
     for split in 'train', 'validation', 'test':
         one, other = (Records.open(str(tmp_path / n))[split] for n in ('wanted', 'records'))
-        np.testing.assert_array_equal(one.encoded_digests, other.encoded_digests)
+        np.testing.assert_array_equal(one.digests, other.digests)
         named = [
             [manifest.labels[label] for label in split.labels]
             for manifest, split in ((wanted, one), (found, other))
