@@ -40,6 +40,7 @@ DALI_SUFFIX = '.idx'
 FORMAT = 'poets_tfr records 1'
 MOST_IN_TABLE = 50  # classes
 _AT_EACH_END = 10
+_REASONS_SHOWN = 3
 # Records without them in their manifest have the defaults.
 _LATER_SETTINGS = 'min_class_size', 'label_style'
 CONVERT_AGAIN = (
@@ -88,6 +89,7 @@ class ShardIndex:
     """A shard's index file: what the shard holds, and the conversion settings it was made with.
 
     file_sha256: hex digest of the index file itself, once it was saved or loaded.
+    decoders: the version of the decoders beyond TensorFlow's that it was made with.
     """
 
     shard: str
@@ -97,6 +99,7 @@ class ShardIndex:
     sha256: str
     entries: tuple[IndexEntry, ...]
     file_sha256: str = ''
+    decoders: int = 0
 
     def save(self, path: str) -> ShardIndex:
         header = {k: v for k, v in vars(self).items() if k not in ('entries', 'file_sha256')}
@@ -154,6 +157,8 @@ class Manifest:
     """manifest.json. `found` = the records of all splits + `skipped` + `ignored`.
 
     skipped: the files in skipped.tsv, dropped copies included.
+    skip_reasons: reason -> files. What only says more of one file (its size, where it is damaged) is
+      left to skipped.tsv.
     duplicates: how many records have the content of another one.
     splits: in the order of `SPLITS`, loaded or just made.
     """
@@ -235,6 +240,24 @@ def stored_settings(config: ConversionConfig, listing: Listing) -> dict[str, Any
         settings['split_by'] = 'folders' if listing.splits_by == 'folders' else 'source'
     later = {name: getattr(ConversionConfig, name) for name in _LATER_SETTINGS}
     return {k: v for k, v in settings.items() if k not in later or v != later[k]}
+
+
+def summed_up(reason: str) -> str:
+    """Why a picture was skipped, without what is said of this one alone."""
+    alike = re.match(r'(damaged [^(]+|too large)( \(|: )', reason)
+    return alike[1] if alike else reason
+
+
+def told_left_out(found: int, ignored: int, skip_reasons: Mapping[str, int]) -> str:
+    """How many images were left out and why, the commonest reason first; '' if none was."""
+    if not skip_reasons:
+        return ''
+    reasons = sorted(skip_reasons.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f'{count} {printable(reason)}' for reason, count in reasons[:_REASONS_SHOWN]]
+    if len(reasons) > _REASONS_SHOWN:
+        shown.append(f'{sum(count for _, count in reasons[_REASONS_SHOWN:])} for other reasons')
+    skipped = sum(skip_reasons.values())
+    return f'{skipped} of {found - ignored} images were left out: {"; ".join(shown)}'
 
 
 def load_manifest(records_dir: str) -> Manifest:

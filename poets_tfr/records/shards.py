@@ -173,7 +173,10 @@ def _finish_shard(job: ShardJob, draft: _Draft) -> ShardIndex:
     records = sum(entry.is_record for entry in draft.entries)
     with draft.replacing:
         digest = _read_back(draft.part, draft.entries)
-    index = ShardIndex(draft.shard, job.contract, records, draft.bytes, digest, draft.entries)
+    index = ShardIndex(
+        draft.shard, job.contract, records, draft.bytes, digest, draft.entries,
+        decoders=codecs.DECODERS,
+    )  # fmt: skip
     return index.save(files.join(job.staging, draft.shard + INDEX_SUFFIX))
 
 
