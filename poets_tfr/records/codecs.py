@@ -19,8 +19,8 @@ import numpy as np
 from poets_tfr.records import decoders
 from poets_tfr.records.settings import MAX_PIXELS
 from poets_tfr.sources import headers, pillow
-from poets_tfr.sources.headers import BadPictureError as BadPictureError
 from poets_tfr.sources.headers import BY_PILLOW, Header
+from poets_tfr.sources.headers import BadPictureError as BadPictureError
 from poets_tfr.sources.headers import kind_of as kind_of
 from poets_tfr.sources.headers import pillow_silenced as pillow_silenced
 
@@ -166,7 +166,9 @@ def _attempt(
 def _check(picture: StoredPicture) -> None:
     """Decodes a picture that is stored as it is; a JPEG at an eighth: the same verdict, sooner."""
     ratio = _CHECK_RATIO if picture.format == 'JPEG' else 1
-    if decoders.decoded(picture.encoded, picture.format, ratio=ratio).shape != _shape(picture, ratio):
+    if decoders.decoded(picture.encoded, picture.format, ratio=ratio).shape != _shape(
+        picture, ratio
+    ):
         raise BadPictureError(
             f'damaged {picture.format} header ({picture.width} x {picture.height} pixels)'
         )
@@ -183,7 +185,8 @@ def _with_its_end(jpeg: bytes) -> bytes | None:
     body = jpeg.rstrip(b'\xff')
     try:
         pixels, *others = (
-            decoders.decoded(body + filling + _END_OF_IMAGE, 'JPEG') for filling in (b'', *_FILLINGS)
+            decoders.decoded(body + filling + _END_OF_IMAGE, 'JPEG')
+            for filling in (b'', *_FILLINGS)
         )
     except BadPictureError:
         return None

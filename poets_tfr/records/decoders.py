@@ -1,7 +1,8 @@
 """A picture file's bytes -> its pixels: one decoder for each format, the same everywhere.
 
-TensorFlow decodes JPEG and PNG. All else goes through Pillow, as do a few JPEGs that TensorFlow shows
-wrongly. Colour profiles are ignored, for a JPEG that is stored as it is keeps its numbers.
+TensorFlow decodes JPEG and PNG; all else goes through Pillow, and so do the few JPEGs that
+TensorFlow shows wrongly. Colour profiles are ignored: a JPEG that is stored as it is keeps its
+numbers, and so do all others.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from poets_tfr.sources.headers import BadPictureError, one_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageFile import ImageFile
 
 VERSION = 3  # raised when pictures that Pillow decodes come out otherwise; 2: tensorflow-io did it
 
@@ -95,10 +95,10 @@ def decoded_jpeg_xl(content: bytes) -> np.ndarray | bytes:
         raise BadPictureError(f'JPEG XL of a kind that is not supported ({reason})') from None
 
 
-def _tiff(content: bytes, image: ImageFile) -> np.ndarray:
+def _tiff(content: bytes, image: Any) -> np.ndarray:
     from PIL import Image
 
-    tags: Mapping[int, Any] = getattr(image, 'tag_v2', {})
+    tags: Mapping[int, Any] = image.tag_v2
     if image.mode.startswith('I;16'):
         grey = _pixels(image)
         return 255 - grey if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else grey
@@ -119,7 +119,7 @@ def _tiff(content: bytes, image: ImageFile) -> np.ndarray:
 
 
 def _through_libtiff(image: Any, raw_mode: str) -> np.ndarray:
-    """uint8 [height, width, samples]: libtiff brings tiles, planes and byte orders into one form."""
+    """uint8 [height, width, samples]; for libtiff tiles, planes and byte orders are all the same."""
     from PIL import ImageFile
 
     args = raw_mode, 'raw', False, image.tag_v2.offset

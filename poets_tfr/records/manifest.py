@@ -157,8 +157,7 @@ class Manifest:
     """manifest.json. `found` = the records of all splits + `skipped` + `ignored`.
 
     skipped: the files in skipped.tsv, dropped copies included.
-    skip_reasons: reason -> files. What only says more of one file (its size, where it is damaged) is
-      left to skipped.tsv.
+    skip_reasons: reason -> files; what is said of one file alone stands in skipped.tsv.
     duplicates: how many records have the content of another one.
     splits: in the order of `SPLITS`, loaded or just made.
     """

@@ -225,7 +225,7 @@ def _is_lossless(kind: str, content: bytes, image: ImageFile) -> bool:
     if kind == 'TIFF':
         return image.info.get('compression') not in ('jpeg', 'tiff_jpeg', 'webp')
     if kind == 'JPEG 2000':
-        place = content.find(_CODING_STYLE)
+        place = content.find(_CODING_STYLE, content.find(_JPEG_2000[1]))
         return content[place + _TRANSFORM : place + _TRANSFORM + 1] == b'\1'
     return kind not in ('JPEG', 'AVIF', 'HEIC')
 

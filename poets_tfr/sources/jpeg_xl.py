@@ -53,14 +53,14 @@ def _codestream(content: bytes) -> bytes:
         return content
     place = 0
     while place + 16 <= len(content):
-        length, name = int.from_bytes(content[place : place + 4], 'big'), content[place + 4 : place + 8]
-        start = place + 8
+        name = content[place + 4 : place + 8]
+        length, start = int.from_bytes(content[place : place + 4], 'big'), place + 8
         if length == 1:
             length, start = int.from_bytes(content[start : start + 8], 'big'), start + 8
         if name in (b'jxlc', b'jxlp'):
             start += 4 * (name == b'jxlp')  # the number of the part
             return content[start : start + 64]
-        if length < 8:
+        if length < 8:  # 0: the rest of the file
             break
         place += length
     return b''

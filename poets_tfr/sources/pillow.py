@@ -21,7 +21,9 @@ _PHONE = 'or have the phone write JPEG (iPhone: Settings > Camera > Formats > Mo
 _REASONS = {
     'HEIC': f'HEIC needs pi-heif: pip install pi-heif, {_PHONE}',
     'JPEG XL': 'JPEG XL needs pillow-jxl-plugin: pip install pillow-jxl-plugin',
-    **{kind: f'{kind} needs a Pillow that has it: pip install "pillow>=11.3"' for kind in _FEATURES},
+    **{
+        kind: f'{kind} needs a Pillow that has it: pip install "pillow>=11.3"' for kind in _FEATURES
+    },
 }
 
 
