@@ -119,7 +119,7 @@ def _tiff(content: bytes, image: Any) -> np.ndarray:
 
 
 def _through_libtiff(image: Any, raw_mode: str) -> np.ndarray:
-    """uint8 [height, width, samples]; for libtiff tiles, planes and byte orders are all the same."""
+    """uint8 [height, width, samples]; libtiff makes one of all tiles, planes and byte orders."""
     from PIL import ImageFile
 
     args = raw_mode, 'raw', False, image.tag_v2.offset
