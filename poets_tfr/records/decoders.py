@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 VERSION = 3  # raised when pictures that Pillow decodes come out otherwise; 2: tensorflow-io did it
 
+_UNSUPPORTED = 'nsupported', 'not been built in'  # as Pillow and libheif say it
 # Tags of TIFF.
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PLANES, _EXTRA = 256, 257, 258, 262, 284, 338
 _WHITE_IS_ZERO, _APART, _PREMULTIPLIED = 0, 2, (1,)
@@ -68,7 +69,7 @@ def decoded_by_pillow(content: bytes, kind: str) -> np.ndarray:
         raise
     except Exception as error:  # of many types, for the content may hold any bytes
         reason = one_line(error)
-        if 'nsupported' in reason:
+        if any(words in reason for words in _UNSUPPORTED):
             raise BadPictureError(f'{kind} of a kind that is not supported ({reason})') from None
         raise BadPictureError(f'damaged or truncated {kind} data ({reason})') from None
 
