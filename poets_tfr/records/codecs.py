@@ -25,8 +25,8 @@ from poets_tfr.sources.headers import kind_of as kind_of
 from poets_tfr.sources.headers import pillow_silenced as pillow_silenced
 
 JPEG_QUALITY = 95
+DECODERS = str(decoders.VERSION)
 VERSION = 2  # raised when the stored bytes of some JPEG, PNG, GIF or BMP change
-DECODERS = decoders.VERSION
 
 _CHECK_RATIO = 8
 _END_OF_IMAGE = b'\xff\xd9'
@@ -265,14 +265,24 @@ def is_outdated(reason: str) -> bool:
     return reason.startswith(_OF_0_1) or pillow.is_filled(reason)
 
 
-def is_of_other_decoders(outcome: str, reason: str, beginning: Callable[[], bytes]) -> bool:
-    """Whether records of other `DECODERS` may hold a picture otherwise than it is stored now.
+def decoders_of(content: bytes) -> int:
+    """The version of the decoders of a file; 0 for what TensorFlow decodes, or none does."""
+    return decoders.VERSION if kind_of(content) in BY_PILLOW else 0
 
-    beginning: reads the first `headers.BEGINNING` bytes of the picture's file.
+
+def is_of_other_decoders(
+    outcome: str, reason: str, version: int, beginning: Callable[[], bytes]
+) -> bool:
+    """Whether a picture in records that stand might be stored otherwise, or taken, now.
+
+    outcome, reason, version: as its index entry has them.
+    beginning: reads the first `headers.BEGINNING` bytes of its file.
     """
+    if version == decoders.VERSION or outcome in ('as is', 'dropped'):
+        return False
     if outcome == 'skipped':
         return bool(re.search('|'.join(BY_PILLOW), reason))
-    return outcome not in ('as is', 'dropped') and kind_of(beginning()) in BY_PILLOW
+    return version > 0 or kind_of(beginning()) in BY_PILLOW
 
 
 def _on_white(pixels: np.ndarray) -> np.ndarray:

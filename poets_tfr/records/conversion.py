@@ -281,6 +281,7 @@ class _Conversion:
                 for picture, entry in zip(plan.pictures, index.entries, strict=True):
                     if not picture.is_left_out:
                         seen.remember(picture, entry.source_sha256)
+                seen.know_to_stand(index)
                 written[plan.name] = index
                 self._loaded[files.join(self._staging, plan.name + INDEX_SUFFIX)] = index
         self._staged |= written.keys()
@@ -382,15 +383,14 @@ class _SeenFiles:
             remembered = files.read_json(self._path)
             if remembered['image_dir'] == files.absolute(self._place):
                 self._old = {path: [*seen] for path, seen in dict(remembered['files']).items()}
-                self._known_to_stand = {*remembered.get('older_indexes', ())}
+                self._known_to_stand = {*remembered['indexes'].get(codecs.DECODERS, ())}
         return self
 
     def __exit__(self, *exc: object) -> None:
-        content: dict[str, Any] = {
+        content = {
             'image_dir': files.absolute(self._place), 'files': self._new,
+            'indexes': {codecs.DECODERS: sorted(self._standing)},
         }  # fmt: skip
-        if self._standing:
-            content['older_indexes'] = sorted(self._standing)
         if (self._new, self._standing) != (self._old, self._known_to_stand):
             with contextlib.suppress(OSError):  # it only saves time, and another run may clean up
                 files.write_bytes(self._path, json.dumps(content).encode('ascii'))
@@ -406,18 +406,20 @@ class _SeenFiles:
     def is_of_other_decoders(self, plan: ShardPlan, index: ShardIndex) -> bool:
         """Whether a shard holds a picture that was decoded otherwise than it is now.
 
-        An index does not say which formats its files have: those that were not stored as they are
+        The indexes of earlier versions do not say it: there, files that were not stored as they are
         are looked at, once.
         """
-        if index.decoders == codecs.DECODERS:
-            return False
         if index.file_sha256 not in self._known_to_stand:
             for picture, entry in zip(plan.pictures, index.entries, strict=True):
                 look = functools.partial(self._beginning, picture)
-                if codecs.is_of_other_decoders(entry.outcome, entry.reason, look):
+                said = entry.outcome, entry.reason, entry.decoders
+                if codecs.is_of_other_decoders(*said, look):
                     return True
-        self._standing.add(index.file_sha256)
+        self.know_to_stand(index)
         return False
+
+    def know_to_stand(self, index: ShardIndex) -> None:
+        self._standing.add(index.file_sha256)
 
     def _beginning(self, picture: Picture) -> bytes:
         root = self._source.files_root

@@ -66,6 +66,8 @@ class IndexEntry:
     outcome: 'as is', 'as JPEG', 'as PNG', 'scaled down', 'skipped' or 'dropped' (as a copy).
     reason: why it was skipped or dropped; '' if it was not.
     source_bytes, first_bytes: of such a file, for skipped.tsv; first_bytes in hex.
+    decoders: their version, of a file that TensorFlow does not decode; 0 of others, and of records
+      that tensorflow-io decoded.
     """
 
     path: str
@@ -78,10 +80,14 @@ class IndexEntry:
     reason: str = ''
     source_bytes: int = 0
     first_bytes: str = ''
+    decoders: int = 0
 
     @property
     def is_record(self) -> bool:
         return self.outcome not in ('skipped', 'dropped')
+
+    def to_json(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k != 'decoders' or v}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +95,6 @@ class ShardIndex:
     """A shard's index file: what the shard holds, and the conversion settings it was made with.
 
     file_sha256: hex digest of the index file itself, once it was saved or loaded.
-    decoders: the version of the decoders beyond TensorFlow's that it was made with.
     """
 
     shard: str
@@ -99,11 +104,10 @@ class ShardIndex:
     sha256: str
     entries: tuple[IndexEntry, ...]
     file_sha256: str = ''
-    decoders: int = 0
 
     def save(self, path: str) -> ShardIndex:
         header = {k: v for k, v in vars(self).items() if k not in ('entries', 'file_sha256')}
-        values = header, *map(vars, self.entries)
+        values = header, *(entry.to_json() for entry in self.entries)
         lines = [json.dumps(line, separators=(',', ':')) for line in values]
         content = '\n'.join([*lines, '']).encode('ascii')
         files.write_bytes(path, content)

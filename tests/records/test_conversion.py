@@ -616,7 +616,9 @@ def test_a_raised_limit_takes_what_was_too_large(copies: tuple[Path, Path], tmp_
     few: dict[str, Any] = {'num_shards': SHARDS, 'max_pixels': 3500, 'max_bad_fraction': 0.9}
     manifest = converted(image_dir, records_dir, **few)
     assert 0 < manifest.skipped < 60
-    assert all('3500 are the limit' in reason for reason in manifest.skip_reasons)
+    assert manifest.skip_reasons == {'too large': manifest.skipped}
+    listed = (records_dir / 'skipped.tsv').read_text()
+    assert listed.count('3500 are the limit') == manifest.skipped
     assert converted(image_dir, records_dir, num_shards=SHARDS).skipped == 0
     assert contents(records_dir) == fresh(image_dir, tmp_path)
 
