@@ -84,7 +84,11 @@ def of_brand(content: bytes, brand: bytes) -> bytes:
 
 def heics() -> list[OddFile]:
     tiles = np.tile(RGB, (4, 4, 1))  # of 64 x 64 pixels, cut off at the right and below
-    second = {'save_all': True, 'append_images': [Image.fromarray(RGB)], 'primary_index': 1}
+    second: dict[str, Any] = {
+        'save_all': True,
+        'append_images': [Image.fromarray(RGB)],
+        'primary_index': 1,
+    }
     turn_6 = heic(orientation=6)
     plain = heic()
     rows = [
