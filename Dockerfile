@@ -14,7 +14,7 @@ RUN pip install --upgrade pip \
 
 WORKDIR /poets_tfr
 COPY . .
-RUN pip install -e ".[io,gpu]" \
+RUN pip install -e ".[io,heif,gpu]" \
  && chmod -R a+rX /poets_tfr
 
 # The paths of the tutorial: its volumes, writable for whatever -u says, and its scripts.

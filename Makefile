@@ -200,12 +200,13 @@ define make_venv
 	python=; $(find_python); $$python -m venv --clear $(1) || exit 1; }
 endef
 
-# $(call install,EXTRAS): these, and the extra io where this Python can have it, in one go: a
-# second one might take back what the first has chosen.
+# $(call install,EXTRAS): these, and the extras heif and, where this Python can have it, io, in one
+# go: a second one might take back what the first has chosen.
 define install
 $(call make_venv,$(VENV)); \
 extras="$(EXTRAS)"; \
-[ -n "$$extras" ] || if $(PY) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then extras=io; fi; \
+[ -n "$$extras" ] || if $(PY) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then extras=io,heif; \
+	else extras=heif; fi; \
 case ",$$extras," in *,io,*) pair="$(IO_TENSORFLOW)";; *) pair=;; esac; \
 extras="$$extras$${extras:+,}$(1)"; extras="$${extras%,}"; \
 $(PY) -c "$$INSTALL" -e ".$${extras:+[$$extras]}" $${pair:+"$$pair"} || exit 1; \
@@ -278,6 +279,6 @@ try:
     print(f'{says} with tensorflow-io {version("tensorflow-io")}')
 except importlib.metadata.PackageNotFoundError:
     print(f'{says}, without tensorflow-io (it has no release for this Python and TensorFlow):')
-    print('pictures in formats that TensorFlow itself cannot decode are skipped with that reason.')
+    print('s3:// and az:// are not served.')
 endef
 export SAY_WHAT_IS_INSTALLED

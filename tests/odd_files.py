@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import struct
 import unicodedata
@@ -10,7 +9,6 @@ import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image, ImageCms
 
 HEIGHT, WIDTH = 40, 56
@@ -24,9 +22,6 @@ GREY = RGB[..., 0]
 NEGATIVE = 255 - RGB
 DEEP = (RGB.astype(np.uint16) << 8) + ROWS[..., None].astype(np.uint16) * 5  # 16 bits
 
-# 0.37.1, the newest, loads beside TensorFlow 2.16 only.
-HAS_TENSORFLOW_IO = bool(importlib.util.find_spec('tensorflow_io')) and '2.16.' in tf.__version__
-
 _EXIF_ORIENTATION = 0x0112
 LOSSLESS, LOSSY = 2, 4  # of 255: what the mean of a channel may differ
 
@@ -36,7 +31,6 @@ class OddFile(NamedTuple):
 
     outcome: 'as is', 'as PNG', 'as JPEG', or how the reason begins for which it is skipped.
     pixels: [height, width, 3] of 0..255, as Pillow or arithmetic has it; None for a skipped one.
-    through_io: whether tensorflow-io has to be there.
     """
 
     name: str
@@ -44,7 +38,6 @@ class OddFile(NamedTuple):
     outcome: str
     pixels: np.ndarray | None = None
     limit: float = LOSSLESS
-    through_io: bool = False
 
 
 def saved(pixels: np.ndarray | Image.Image, picture_format: str, **options: Any) -> bytes:
@@ -352,16 +345,13 @@ def tiffs() -> list[OddFile]:
         (f'turn_{i}', saved(RGB, 'TIFF', tiffinfo={_EXIF_ORIENTATION: i}), turned(RGB, i))
         for i in range(2, 9)
     ]
-    found = [
-        OddFile(f'{name}.tiff', content, 'as PNG', pixels, through_io=True)
-        for name, content, pixels in rows
-    ]
+    found = [OddFile(f'{name}.tiff', content, 'as PNG', pixels) for name, content, pixels in rows]
     lab, plain = saved(to_lab(RGB), 'TIFF'), saved(RGB, 'TIFF')
-    found.append(OddFile('lab.tiff', lab, 'as PNG', by_pillow(lab), through_io=True))
+    found.append(OddFile('lab.tiff', lab, 'as PNG', by_pillow(lab)))
     fax = saved(bits, 'TIFF', compression='tiff_ccitt')
     unsupported = 'TIFF of a kind that is not supported'
     found += [
-        OddFile('fax_cut.tif', tagged(fax, 279, 400), 'damaged', through_io=True),
+        OddFile('fax_cut.tif', tagged(fax, 279, 400), 'damaged'),
         OddFile('jpeg_2000.tif', tagged(plain, 259, 34712), f'{unsupported} (compression 34712)'),
         OddFile('raw.tif', tagged(plain, 262, 32803), f'{unsupported} (kind of pixels)'),
         OddFile('five.tif', tiff(8, 5, 2, bytes(WIDTH * HEIGHT * 5)), f'{unsupported} (kind of'),
@@ -371,9 +361,9 @@ def tiffs() -> list[OddFile]:
     floats = saved((GREY / 255).astype(np.float32), 'TIFF')
     return [
         *found,
-        OddFile('jpeg.tif', jpeg, 'as JPEG', by_pillow(jpeg), LOSSY, through_io=True),
+        OddFile('jpeg.tif', jpeg, 'as JPEG', by_pillow(jpeg), LOSSY),
         OddFile('floats.tif', floats, 'TIFF with 32 bits a sample, which is not taken'),
-        OddFile('half.tif', saved(RGB, 'TIFF')[:200], 'damaged', through_io=True),
+        OddFile('half.tif', saved(RGB, 'TIFF')[:200], 'damaged'),
     ]
 
 
@@ -391,8 +381,7 @@ def avifs() -> list[OddFile]:
         ('turn_6', saved(RGB, 'AVIF', **quality, exif=exif(6)), turned(RGB, 6)),
     ]
     return [
-        OddFile(f'{name}.avif', content, 'as JPEG', pixels, LOSSY, through_io=True)
-        for name, content, pixels in rows
+        OddFile(f'{name}.avif', content, 'as JPEG', pixels, LOSSY) for name, content, pixels in rows
     ]
 
 
@@ -408,7 +397,7 @@ def no_pictures() -> list[OddFile]:
         'text.jpg': (b'=1+1\tlater\n', 'not a picture of a known format'),
         'document.jpg': (b'%PDF-1.7', 'a PDF document'),
         'archive.png': (b'PK\3\4rest', 'a ZIP archive'),
-        'phone.jpg': (b'\0\0\0\x18ftypheic\0\0\0\0mif1heic', 'HEIC, which is not taken'),
+        'phone.jpg': (b'\0\0\0\x18ftypheic\0\0\0\0mif1heic', 'damaged HEIC header'),
         'film.jpg': (b'\0\0\0\x18ftypisom\0\0\2\0isomiso2', 'a video, not a picture'),
         'pointer.jpg': (b'version https://git-lfs.github.com/spec/v1\n', 'a Git LFS pointer'),
         'of_jpeg.bmp': (

@@ -27,7 +27,9 @@ LICENSE_SHA256 = 'cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d
 OPTIONAL_IN_TESTS = {'tensorflow-io'}
 
 # What the modules are called in the index, for modules that may be absent where this runs.
-DISTRIBUTIONS = {'PIL': 'pillow', 'absl': 'absl-py', 'google': 'protobuf'}
+DISTRIBUTIONS = {
+    'PIL': 'pillow', 'absl': 'absl-py', 'google': 'protobuf', 'pillow_jxl': 'pillow-jxl-plugin',
+}  # fmt: skip
 
 
 def read_setup_cfg() -> configparser.ConfigParser:
@@ -112,7 +114,7 @@ def own_files() -> Iterator[Path]:
 # Requirements
 
 
-EXTRAS_OF_THE_CODE = ('io', 'beam', 'onnx', 'peers')
+EXTRAS_OF_THE_CODE = ('io', 'heif', 'jxl', 'parquet', 'beam', 'onnx', 'peers')
 
 
 def test_importing_tests_needs_only_the_base_and_the_extra_test() -> None:
@@ -148,6 +150,16 @@ def test_the_extras_hold_what_the_set_up_promises() -> None:
     assert {'pytest', 'pytest-timeout', 'tensorflow-datasets'} <= requirements('test').keys()
     assert {'ruff', 'mypy'} <= requirements('lint').keys()
     assert 'build' in requirements('release')
+    assert (requirements('heif'), requirements('jxl')) == (
+        {'pi-heif': ''}, {'pillow-jxl-plugin': ''}
+    )  # fmt: skip
+
+
+def test_what_is_under_the_gpl_comes_only_where_it_is_asked_for() -> None:
+    for extra, value in SETUP['options.extras_require'].items():
+        names = {requirement(line)[0] for line in lines_of(value)}
+        assert ('pillow-jxl-plugin' in names) == (extra in ('jxl', 'test')), extra
+        assert ('pillow-heif' in names) == (extra == 'test'), extra
 
 
 def io_lines() -> list[str]:
@@ -182,9 +194,10 @@ def test_dockerfile_pins_are_those_of_setup_cfg() -> None:
 
 
 def test_dockerfile_installs_as_make_setup_does() -> None:
-    assert 'pip install -e ".[io,gpu]"' in dockerfile()
+    assert 'pip install -e ".[io,heif,gpu]"' in dockerfile()
     makefile = (ROOT / 'Makefile').read_text()
-    assert 'extras=io;' in makefile
+    assert 'extras=io,heif;' in makefile
+    assert 'else extras=heif;' in makefile
     assert '-e ".$${extras:+[$$extras]}"' in makefile
 
 

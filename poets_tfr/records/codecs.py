@@ -10,29 +10,29 @@ from __future__ import annotations
 import atexit
 import dataclasses
 import functools
-import io
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from poets_tfr.records import decoders
 from poets_tfr.records.settings import MAX_PIXELS
-from poets_tfr.sources import headers
+from poets_tfr.sources import headers, pillow
+from poets_tfr.sources.headers import BY_PILLOW, Header
 from poets_tfr.sources.headers import BadPictureError as BadPictureError
-from poets_tfr.sources.headers import Header, one_line
 from poets_tfr.sources.headers import kind_of as kind_of
 from poets_tfr.sources.headers import pillow_silenced as pillow_silenced
 
 JPEG_QUALITY = 95
-VERSION = 2  # raised when the stored bytes of some picture change
+DECODERS = str(decoders.VERSION)
+VERSION = 2  # raised when the stored bytes of some JPEG, PNG, GIF or BMP change
 
 _CHECK_RATIO = 8
 _END_OF_IMAGE = b'\xff\xd9'
 _FILLINGS = b'\x55' * 64, b'\xaa' * 64
 _CHECKED_AT_ONCE = 32
-_BEYOND_TENSORFLOW = 'WebP', 'TIFF', 'AVIF'
 _OF_0_1 = 'damaged or truncated JPEG data ('  # it took none that lacked its end marker
-_NOT_HERE = 'is read through tensorflow-io, which is not here'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +76,8 @@ def store(
         raise BadPictureError(
             f'too large: {header.width} x {header.height} pixels, {max_pixels} are the limit'
         )
+    if header.kind == 'JPEG XL':
+        return _of_jpeg_xl(content, header, max_side, max_pixels)
     try:
         return _stored(content, header, max_side, check)
     except BadPictureError:
@@ -84,8 +86,18 @@ def store(
         ended = _with_its_end(content) if header.kind == 'JPEG' else None
         if ended is None:
             raise
-    picture = _stored(ended, header, max_side, check)
+    return _not_as_is(_stored(ended, header, max_side, check))
+
+
+def _not_as_is(picture: StoredPicture) -> StoredPicture:
     return dataclasses.replace(picture, outcome='as JPEG') if picture.as_is else picture
+
+
+def _of_jpeg_xl(content: bytes, header: Header, max_side: int, max_pixels: int) -> StoredPicture:
+    found = decoders.decoded_jpeg_xl(content)
+    if isinstance(found, bytes):
+        return _not_as_is(store(found, max_side, max_pixels))
+    return _stored_pixels(_on_white(found), header, max_side)
 
 
 def _stored(content: bytes, header: Header, max_side: int, check: bool) -> StoredPicture:
@@ -96,6 +108,11 @@ def _stored(content: bytes, header: Header, max_side: int, check: bool) -> Store
             _check(picture)
         return picture
     pixels = _decode_on_white(content, header, max_side if scaled else 0)
+    return _stored_pixels(pixels, header, max_side)
+
+
+def _stored_pixels(pixels: np.ndarray, header: Header, max_side: int) -> StoredPicture:
+    scaled = 0 < max_side < max(header.width, header.height)
     if scaled:
         pixels = _scaled_down(pixels, max_side)
     pixels = np.ascontiguousarray(_upright(pixels, header.orientation))
@@ -125,7 +142,7 @@ def store_each(
 
 def _is_shown_rightly(header: Header) -> bool:
     turned = header.orientation != 1
-    return header.kind in ('JPEG', 'PNG') and not (header.has_alpha or turned or header.is_odd)
+    return header.kind in ('JPEG', 'PNG') and not (header.has_alpha or turned or header.by_pillow)
 
 
 def decoded(encoded: bytes) -> np.ndarray:
@@ -134,7 +151,7 @@ def decoded(encoded: bytes) -> np.ndarray:
     Raises:
       BadPictureError: it cannot be decoded.
     """
-    return _decode(encoded, kind_of(encoded) or 'JPEG')
+    return decoders.decoded(encoded, kind_of(encoded) or 'JPEG')
 
 
 def _attempt(
@@ -149,7 +166,9 @@ def _attempt(
 def _check(picture: StoredPicture) -> None:
     """Decodes a picture that is stored as it is; a JPEG at an eighth: the same verdict, sooner."""
     ratio = _CHECK_RATIO if picture.format == 'JPEG' else 1
-    if _decode(picture.encoded, picture.format, ratio=ratio).shape != _shape(picture, ratio):
+    if decoders.decoded(picture.encoded, picture.format, ratio=ratio).shape != _shape(
+        picture, ratio
+    ):
         raise BadPictureError(
             f'damaged {picture.format} header ({picture.width} x {picture.height} pixels)'
         )
@@ -166,7 +185,8 @@ def _with_its_end(jpeg: bytes) -> bytes | None:
     body = jpeg.rstrip(b'\xff')
     try:
         pixels, *others = (
-            _decode(body + filling + _END_OF_IMAGE, 'JPEG') for filling in (b'', *_FILLINGS)
+            decoders.decoded(body + filling + _END_OF_IMAGE, 'JPEG')
+            for filling in (b'', *_FILLINGS)
         )
     except BadPictureError:
         return None
@@ -194,7 +214,7 @@ def _shapes_of_jpegs() -> Callable[[Any], Any]:
     import tensorflow as tf
 
     def shape(encoded: Any) -> Any:
-        return tf.shape(_decode_jpeg(encoded, _CHECK_RATIO))
+        return tf.shape(decoders.decode_jpeg(encoded, _CHECK_RATIO))
 
     def shapes(contents: Any) -> Any:
         return tf.map_fn(
@@ -215,12 +235,11 @@ def _shape(picture: StoredPicture, ratio: int) -> tuple[int, int, int]:
 
 def _decode_on_white(content: bytes, header: Header, max_side: int) -> np.ndarray:
     """uint8 [height, width, 3]; larger than `max_side`, if that is given, but maybe scaled."""
-    if header.is_odd:
-        return _on_white(_decode_with_pillow(content, header.kind))
+    if header.by_pillow:
+        return _on_white(decoders.decoded_by_pillow(content, header.kind))
     ratio = _decoding_ratio(header, max_side)
-    if header.has_alpha:
-        return _on_white(_decode(content, header.kind, channels=4, ratio=ratio))
-    return _decode(content, header.kind, ratio=ratio)[..., :3]  # TIFF and WebP may come with four
+    channels = 4 if header.has_alpha else 3
+    return _on_white(decoders.decoded(content, header.kind, channels, ratio))
 
 
 def _decoding_ratio(header: Header, max_side: int) -> int:
@@ -241,99 +260,29 @@ def _scaled_down(pixels: np.ndarray, max_side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
-def _decode(content: bytes, kind: str, channels: int = 3, ratio: int = 1) -> np.ndarray:
-    """uint8 [height, width, 3 or 4]; a picture of several pages gives its first."""
-    import tensorflow as tf
-
-    try:
-        if kind == 'JPEG':
-            pixels = _decode_jpeg(tf.constant(content), ratio)
-        elif kind == 'PNG':
-            pixels = tf.io.decode_png(content, channels=channels)
-        else:
-            pixels = _decode_beyond_tensorflow(content, kind)
-    except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, ValueError) as error:
-        why = '' if kind == 'JPEG' else f' ({one_line(error)})'  # it says nothing of a JPEG
-        raise BadPictureError(f'damaged or truncated {kind} data{why}') from None
-    return pixels.numpy()
-
-
-def _decode_jpeg(content: Any, ratio: int) -> Any:
-    """A tensor's bytes (string scalar) -> uint8 [height / ratio, width / ratio, 3]."""
-    import tensorflow as tf
-
-    # A tensor and a float: with anything else TensorFlow's Python goes the long way round, which
-    # holds other threads up.
-    return tf.io.decode_jpeg(content, channels=3, ratio=ratio, acceptable_fraction=1.0)
-
-
-def _decode_with_pillow(content: bytes, kind: str) -> np.ndarray:
-    """uint8 [height, width, 3 or 4], the first frame; see `Header.is_odd`."""
-    from PIL import Image
-
-    if kind in _BEYOND_TENSORFLOW:
-        _require_decoder(kind)
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.mode.startswith('I;16'):  # all above 255 would become 255
-                grey = (np.asarray(image) / 257).round().astype(np.uint8)
-                return np.dstack([grey, grey, grey])
-            return np.asarray(image.convert('RGBA'))
-    except Exception as error:
-        raise BadPictureError(f'damaged or truncated {kind} data ({one_line(error)})') from None
-
-
-def _decode_beyond_tensorflow(content: bytes, kind: str) -> Any:
-    import tensorflow as tf
-
-    _require_decoder(kind)
-    if kind == 'WebP' and hasattr(tf.io, 'decode_webp'):
-        return tf.io.decode_webp(content)[0]
-    tfio = _tensorflow_io()
-    decode = {
-        'WebP': tfio.image.decode_webp,
-        'TIFF': tfio.experimental.image.decode_tiff,
-        'AVIF': tfio.experimental.image.decode_avif,
-    }[kind]
-    return decode(content)
-
-
-def _require_decoder(kind: str) -> None:
-    """Who has no tensorflow-io is told so for all WebP, TIFF and AVIF, whatever decodes them."""
-    import tensorflow as tf
-
-    has_its_own = kind == 'WebP' and hasattr(tf.io, 'decode_webp')  # TensorFlow 2.21
-    if not has_its_own and _tensorflow_io() is None:
-        raise BadPictureError(f'{kind} {_NOT_HERE}')
-
-
-@functools.cache
-def _tensorflow_io() -> Any:
-    """The module, or None where it is not installed or does not load beside this TensorFlow."""
-    import tensorflow as tf
-
-    try:
-        import tensorflow_io as tfio
-
-        tfio.image.decode_webp(b'')
-    except (ImportError, NotImplementedError):
-        return None
-    except tf.errors.InvalidArgumentError:  # so it does decode
-        pass
-    return tfio
-
-
 def is_outdated(reason: str) -> bool:
     """Whether a picture that was skipped for this reason might be taken now."""
-    if reason.startswith(_OF_0_1):
-        return True
-    if not reason.endswith(_NOT_HERE):
+    return reason.startswith(_OF_0_1) or pillow.is_filled(reason)
+
+
+def decoders_of(content: bytes) -> int:
+    """The version of the decoders of a file; 0 for what TensorFlow decodes, or none does."""
+    return decoders.VERSION if kind_of(content) in BY_PILLOW else 0
+
+
+def is_of_other_decoders(
+    outcome: str, reason: str, version: int, beginning: Callable[[], bytes]
+) -> bool:
+    """Whether a picture in records that stand might be stored otherwise, or taken, now.
+
+    outcome, reason, version: as its index entry has them.
+    beginning: reads the first `headers.BEGINNING` bytes of its file.
+    """
+    if version == decoders.VERSION or outcome in ('as is', 'dropped'):
         return False
-    try:
-        _require_decoder(reason.split()[0])
-    except BadPictureError:
-        return False
-    return True
+    if outcome == 'skipped':
+        return bool(re.search('|'.join(BY_PILLOW), reason))
+    return version > 0 or kind_of(beginning()) in BY_PILLOW
 
 
 def _on_white(pixels: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ killed or that fails changes nothing that a reader sees, and the next one finds 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
@@ -36,8 +37,10 @@ from poets_tfr.records.manifest import (
     load_manifest,
     skipped_tsv,
     stored_settings,
+    summed_up,
     table,
     tfds_metadata,
+    told_left_out,
 )
 from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.records.shards import (
@@ -49,6 +52,7 @@ from poets_tfr.records.shards import (
     plan_shards,
 )
 from poets_tfr.sources import remarks
+from poets_tfr.sources.headers import BEGINNING
 from poets_tfr.sources.listing import Listing, Picture
 from poets_tfr.sources.settings import SPLITS
 from poets_tfr.sources.source import Source
@@ -122,7 +126,7 @@ class _Conversion:
         labels, where = result.manifest.labels, files.join(records_dir, DUPLICATES)
         duplicates.report(result.copies, labels, where)
         self._job.source.clean_up()
-        self._warn_of_bad(result.indexes)
+        self._warn_of_bad(result)
         damage.report(self._listed, self._listing)
         return result.manifest
 
@@ -232,13 +236,15 @@ class _Conversion:
                 self._loaded[path] = ShardIndex.load(path)
         return self._loaded[path]
 
-    def _warn_of_bad(self, indexes: dict[str, ShardIndex]) -> None:
-        bad = [entry for entry in _skipped(indexes) if entry.outcome == 'skipped']
+    def _warn_of_bad(self, result: _Result) -> None:
+        bad = [entry for entry in _skipped(result.indexes) if entry.outcome == 'skipped']
         for entry in bad[:_SKIPPED_SHOWN]:
             log.warning('Skipped %s: %s', progress.printable(entry.path), entry.reason)
         if bad:
-            path = files.join(self._config.records_dir, SKIPPED)
+            manifest, path = result.manifest, files.join(self._config.records_dir, SKIPPED)
             log.warning('Pictures skipped: %d; all are listed in %s.', len(bad), path)
+            reasons = manifest.skip_reasons
+            log.warning('%s', told_left_out(manifest.found, manifest.ignored, reasons))
 
     def _standing(self, plan: ShardPlan, seen: _SeenFiles) -> ShardIndex | None:
         """The index of a finished shard that still holds just the plan's pictures, or None."""
@@ -256,6 +262,7 @@ class _Conversion:
                 == [(p.path, p.label) for p in plan.pictures]
                 and all(map(seen.is_unchanged, plan.pictures, index.entries))
                 and not any(codecs.is_outdated(entry.reason) for entry in index.entries)
+                and not seen.is_of_other_decoders(plan, index)
             ):
                 if directory == self._staging:
                     self._staged.add(plan.name)
@@ -274,6 +281,7 @@ class _Conversion:
                 for picture, entry in zip(plan.pictures, index.entries, strict=True):
                     if not picture.is_left_out:
                         seen.remember(picture, entry.source_sha256)
+                seen.know_to_stand(index)
                 written[plan.name] = index
                 self._loaded[files.join(self._staging, plan.name + INDEX_SUFFIX)] = index
         self._staged |= written.keys()
@@ -367,17 +375,23 @@ class _SeenFiles:
         self._path = files.join(config.records_dir, _SEEN)
         self._old: dict[str, list[Any]] = {}
         self._new: dict[str, list[Any]] = {}
+        self._known_to_stand: set[str] = set()
+        self._standing: set[str] = set()
 
     def __enter__(self) -> _SeenFiles:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             remembered = files.read_json(self._path)
             if remembered['image_dir'] == files.absolute(self._place):
                 self._old = {path: [*seen] for path, seen in dict(remembered['files']).items()}
+                self._known_to_stand = {*remembered['indexes'].get(codecs.DECODERS, ())}
         return self
 
     def __exit__(self, *exc: object) -> None:
-        content = {'image_dir': files.absolute(self._place), 'files': self._new}
-        if self._new != self._old:
+        content = {
+            'image_dir': files.absolute(self._place), 'files': self._new,
+            'indexes': {codecs.DECODERS: sorted(self._standing)},
+        }  # fmt: skip
+        if (self._new, self._standing) != (self._old, self._known_to_stand):
             with contextlib.suppress(OSError):  # it only saves time, and another run may clean up
                 files.write_bytes(self._path, json.dumps(content).encode('ascii'))
 
@@ -388,6 +402,32 @@ class _SeenFiles:
         if picture.is_left_out:
             return entry == left_out(picture)
         return entry.outcome != 'dropped' and self.sha256_of(picture) == entry.source_sha256
+
+    def is_of_other_decoders(self, plan: ShardPlan, index: ShardIndex) -> bool:
+        """Whether a shard holds a picture that was decoded otherwise than it is now.
+
+        The indexes of earlier versions do not say it: there, files that were not stored as they are
+        are looked at, once.
+        """
+        if index.file_sha256 not in self._known_to_stand:
+            for picture, entry in zip(plan.pictures, index.entries, strict=True):
+                look = functools.partial(self._beginning, picture)
+                said = entry.outcome, entry.reason, entry.decoders
+                if codecs.is_of_other_decoders(*said, look):
+                    return True
+        self.know_to_stand(index)
+        return False
+
+    def know_to_stand(self, index: ShardIndex) -> None:
+        self._standing.add(index.file_sha256)
+
+    def _beginning(self, picture: Picture) -> bytes:
+        root = self._source.files_root
+        if not root:
+            return self._source.read(picture)
+        path = files.join(root, picture.path)
+        with files.open_read(path) as file, files.os_errors(path):
+            return file.read(BEGINNING)
 
     def sha256_of(self, picture: Picture) -> str:
         """Hex digest of the file; '' where it cannot be read."""
@@ -484,4 +524,6 @@ def _manifest(
 
 
 def _without_path(entry: IndexEntry) -> str:
-    return 'has the content of another picture' if entry.outcome == 'dropped' else entry.reason
+    if entry.outcome == 'dropped':
+        return 'has the content of another picture'
+    return summed_up(entry.reason)

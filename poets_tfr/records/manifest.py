@@ -40,6 +40,7 @@ DALI_SUFFIX = '.idx'
 FORMAT = 'poets_tfr records 1'
 MOST_IN_TABLE = 50  # classes
 _AT_EACH_END = 10
+_REASONS_SHOWN = 3
 # Records without them in their manifest have the defaults.
 _LATER_SETTINGS = 'min_class_size', 'label_style'
 CONVERT_AGAIN = (
@@ -65,6 +66,8 @@ class IndexEntry:
     outcome: 'as is', 'as JPEG', 'as PNG', 'scaled down', 'skipped' or 'dropped' (as a copy).
     reason: why it was skipped or dropped; '' if it was not.
     source_bytes, first_bytes: of such a file, for skipped.tsv; first_bytes in hex.
+    decoders: their version, of a file that TensorFlow does not decode; 0 of others, and of records
+      that tensorflow-io decoded.
     """
 
     path: str
@@ -77,10 +80,14 @@ class IndexEntry:
     reason: str = ''
     source_bytes: int = 0
     first_bytes: str = ''
+    decoders: int = 0
 
     @property
     def is_record(self) -> bool:
         return self.outcome not in ('skipped', 'dropped')
+
+    def to_json(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k != 'decoders' or v}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +107,7 @@ class ShardIndex:
 
     def save(self, path: str) -> ShardIndex:
         header = {k: v for k, v in vars(self).items() if k not in ('entries', 'file_sha256')}
-        values = header, *map(vars, self.entries)
+        values = header, *(entry.to_json() for entry in self.entries)
         lines = [json.dumps(line, separators=(',', ':')) for line in values]
         content = '\n'.join([*lines, '']).encode('ascii')
         files.write_bytes(path, content)
@@ -154,6 +161,7 @@ class Manifest:
     """manifest.json. `found` = the records of all splits + `skipped` + `ignored`.
 
     skipped: the files in skipped.tsv, dropped copies included.
+    skip_reasons: reason -> files; what is said of one file alone stands in skipped.tsv.
     duplicates: how many records have the content of another one.
     splits: in the order of `SPLITS`, loaded or just made.
     """
@@ -235,6 +243,24 @@ def stored_settings(config: ConversionConfig, listing: Listing) -> dict[str, Any
         settings['split_by'] = 'folders' if listing.splits_by == 'folders' else 'source'
     later = {name: getattr(ConversionConfig, name) for name in _LATER_SETTINGS}
     return {k: v for k, v in settings.items() if k not in later or v != later[k]}
+
+
+def summed_up(reason: str) -> str:
+    """Why a picture was skipped, without what is said of this one alone."""
+    alike = re.match(r'(damaged [^(]+|too large)( \(|: )', reason)
+    return alike[1] if alike else reason
+
+
+def told_left_out(found: int, ignored: int, skip_reasons: Mapping[str, int]) -> str:
+    """How many images were left out and why, the commonest reason first; '' if none was."""
+    if not skip_reasons:
+        return ''
+    reasons = sorted(skip_reasons.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f'{count} {printable(reason)}' for reason, count in reasons[:_REASONS_SHOWN]]
+    if len(reasons) > _REASONS_SHOWN:
+        shown.append(f'{sum(count for _, count in reasons[_REASONS_SHOWN:])} for other reasons')
+    skipped = sum(skip_reasons.values())
+    return f'{skipped} of {found - ignored} images were left out: {"; ".join(shown)}'
 
 
 def load_manifest(records_dir: str) -> Manifest:

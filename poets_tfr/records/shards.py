@@ -224,7 +224,10 @@ def _converted(
         stored, path_bytes(picture.path), picture.label, label_text, digest
     )
     encoded_sha256 = digest if stored.as_is else hashlib.sha256(stored.encoded).hexdigest()
-    entry = IndexEntry(picture.path, picture.label, digest, encoded_sha256, outcome=stored.outcome)
+    entry = IndexEntry(
+        picture.path, picture.label, digest, encoded_sha256, outcome=stored.outcome,
+        decoders=codecs.decoders_of(content),
+    )  # fmt: skip
     return entry, record
 
 
@@ -236,6 +239,7 @@ def _skipped(picture: Picture, content: bytes, digest: str, reason: str) -> Inde
         reason=reason,
         source_bytes=len(content) or picture.size,
         first_bytes=content[:16].hex(' '),
+        decoders=codecs.decoders_of(content),
     )
 
 

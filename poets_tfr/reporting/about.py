@@ -25,7 +25,10 @@ _LARGEST_CONSTANT = 1024  # bytes; what is larger are weights, which the graph p
 def versions() -> dict[str, str]:
     """Package -> version, of all that may change a result; '' for what is not installed."""
     found = {'poets_tfr': poets_tfr.__version__, 'python': platform.python_version()}
-    for package in 'tensorflow', 'tensorflow-io', 'keras', 'numpy', 'pillow', 'tensorboard':
+    for package in (
+        'tensorflow', 'tensorflow-io', 'keras', 'numpy', 'pillow', 'pi-heif', 'pillow-jxl-plugin',
+        'tensorboard',
+    ):  # fmt: skip
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -7,12 +7,11 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from poets_tfr.progress import printable
+from poets_tfr.records.manifest import told_left_out
 from poets_tfr.reporting.metrics import Metrics
 from poets_tfr.run.result import Run
 from poets_tfr.run.settings import RunConfig
@@ -33,7 +32,8 @@ def log_summary(run: Run, config: RunConfig) -> None:
         if weak := _weakest(run.metrics['test'], run):
             log.info('Weakest classes: %s', weak)
         _warn_of_few(run.metrics['test'])
-    if left_out := _left_out(run.left_out):
+    counts = {name: run.left_out[name] for name in ('found', 'ignored', 'skip_reasons')}
+    if left_out := told_left_out(**counts):
         log.warning('%s', left_out)
     log.info('Next:')
     for command, what in _next_commands(run, config):
@@ -68,16 +68,6 @@ def _warn_of_few(figures: Metrics) -> None:
             '%.0f%% to %.0f%% is likely. Add images, or raise --testing_percentage.',
             figures.pictures, low * 100, high * 100,
         )  # fmt: skip
-
-
-def _left_out(left_out: Mapping[str, Any]) -> str:
-    if not left_out.get('skipped'):
-        return ''
-    reasons = sorted(left_out['skip_reasons'].items(), key=lambda item: (-item[1], item[0]))
-    shown = '; '.join(f'{count} {printable(reason)}' for reason, count in reasons[:3])
-    images = left_out['found'] - left_out['ignored']
-    more = ' ...' if len(reasons) > 3 else ''
-    return f'{left_out["skipped"]} of {images} images were left out: {shown}{more}'
 
 
 def _next_commands(run: Run, config: RunConfig) -> list[tuple[str, str]]:

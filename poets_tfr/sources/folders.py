@@ -14,7 +14,10 @@ from poets_tfr.sources.headers import BEGINNING, begins_like_a_picture
 from poets_tfr.sources.source import Tree
 
 PICTURE_EXTENSIONS = frozenset(
-    '.jpg .jpeg .jpe .jfif .png .gif .bmp .webp .tif .tiff .avif'.split()
+    """
+    .jpg .jpeg .jpe .jfif .mpo .png .gif .bmp .webp .tif .tiff .avif .heic .heif .hif
+    .jp2 .j2k .jpc .jpf .jpx .jxl
+    """.split()
 )
 # Files of other names are taken if their first bytes are a picture's. These are not looked at, to
 # spare the read: texts, tables, documents, archives, programs, sound and films.

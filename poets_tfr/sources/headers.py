@@ -10,12 +10,17 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from poets_tfr.sources import jpeg_xl, pillow
+from poets_tfr.sources.faults import BadPictureError as BadPictureError
+
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
+# What Pillow decodes, or pi-heif and libjxl do for it: the same in every environment.
+BY_PILLOW = 'WebP', 'TIFF', 'AVIF', 'JPEG 2000', 'HEIC', 'JPEG XL'
+
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS = 0x0102
-_FAX = 'tiff_ccitt', 'group3', 'group4'
 
 # JPEG markers.
 _START_OF_FRAME = 0xC0, 0xC1, 0xC2  # baseline, extended, progressive
@@ -32,18 +37,15 @@ _OTHERS = {
     b'PK\3\4': 'a ZIP archive, not a picture',
     b'\x1f\x8b': 'a gzip archive, not a picture',
     b'\0\0\1\0': 'an icon file, which is not taken',
-    b'\0\0\0\x0cjP  ': 'JPEG 2000, which is not taken',
-    b'\0\0\0\x0cJXL ': 'JPEG XL, which is not taken',
-    b'\xff\x0a': 'JPEG XL, which is not taken',
     b'\x1aE\xdf\xa3': 'a video, not a picture',
     b'version https://git-lfs': 'a Git LFS pointer: run git lfs pull',
 }
 BEGINNING = 256
-_HEIC = b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1'
-
-
-class BadPictureError(Exception):
-    """A file that cannot become a record; the message is the reason, for a person."""
+_HEIC = frozenset(b'heic heix heim heis hevc hevx hevm hevs mif1 msf1'.split())
+_AVIF = frozenset([b'avif', b'avis'])
+_JPEG_2000 = b'\0\0\0\x0cjP  \r\n\x87\n', b'\xff\x4f\xff\x51'  # in a file; the data alone
+_CODING_STYLE = b'\xff\x52'
+_TRANSFORM = 13  # bytes behind that marker: 1 where the wavelets are of whole numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Header:
     """width, height: as stored, in pixels; orientation: EXIF's, 1 to 8.
 
     is_lossless: whether the format keeps every pixel as it was.
-    is_odd: whether TensorFlow or tensorflow-io show such a picture wrongly, and Pillow rightly.
+    by_pillow: whether Pillow decodes it: TensorFlow does not read it, or shows it wrongly.
     """
 
     kind: str
@@ -60,11 +62,11 @@ class Header:
     is_lossless: bool
     has_alpha: bool = False
     orientation: int = 1
-    is_odd: bool = False
+    by_pillow: bool = False
 
 
 def kind_of(content: bytes) -> str | None:
-    """The format by content: 'JPEG', 'PNG', 'GIF', 'BMP', 'WebP', 'TIFF' or 'AVIF'; else None."""
+    """The format by content: 'JPEG', 'PNG', 'GIF', 'BMP' or one of `BY_PILLOW`; else None."""
     if content.startswith(b'\xff\xd8\xff'):
         return 'JPEG'
     if content.startswith(b'\x89PNG\r\n\x1a\n'):
@@ -77,9 +79,17 @@ def kind_of(content: bytes) -> str | None:
         return 'WebP'
     if content[:4] in _TIFF:
         return 'TIFF'
-    if {b'avif', b'avis'} & set(_brands(content)):
+    if content.startswith(_JPEG_2000):
+        return 'JPEG 2000'
+    if content.startswith(jpeg_xl.BEGINNINGS):
+        return 'JPEG XL'
+    return _kind_by_brand(_brands(content))
+
+
+def _kind_by_brand(brands: list[bytes]) -> str | None:
+    if _AVIF & set(brands):
         return 'AVIF'
-    return None
+    return 'HEIC' if _HEIC & set(brands) else None
 
 
 def begins_like_a_picture(beginning: bytes) -> bool:
@@ -99,10 +109,14 @@ def read(content: bytes) -> Header:
         raise BadPictureError(_what_it_is(content))
     if kind == 'JPEG' and (header := _plain_jpeg_header(content)):
         return header
+    if lack := pillow.lack(kind):
+        raise BadPictureError(lack)
+    if kind == 'JPEG XL':
+        return Header(kind, *jpeg_xl.size_of(content), is_lossless=False, by_pillow=True)
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with pillow.opened(content, kind) as image:
             return _header_by_pillow(kind, content, image)
     except BadPictureError:
         raise
@@ -149,8 +163,8 @@ def _what_it_is(content: bytes) -> str:
     for beginning, reason in _OTHERS.items():
         if content.startswith(beginning):
             return reason
-    if brands := _brands(content):
-        return 'HEIC, which is not taken' if brands[0] in _HEIC else 'a video, not a picture'
+    if _brands(content):
+        return 'a video, not a picture'
     if not content.strip(b'\0'):
         return 'all bytes are 0: a copy or download that was not finished'
     text = content[:256].lstrip().lower()
@@ -183,31 +197,26 @@ def _header_by_pillow(kind: str, content: bytes, image: ImageFile) -> Header:
     with contextlib.suppress(Exception):  # damaged EXIF is no reason to lose a picture
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     orientation = orientation if orientation in range(1, 9) else 1
-    if kind == 'JPEG':
-        is_odd = image.mode == 'CMYK' and 'adobe' not in image.info
-    elif kind == 'WebP':
-        is_odd = getattr(image, 'is_animated', False)  # tensorflow-io refuses them
-    elif kind == 'AVIF':
-        is_odd = has_alpha  # tensorflow-io leaves it out
-    elif kind == 'TIFF':
-        if image.mode in ('I', 'F'):
-            raise BadPictureError('TIFF with 32 bits a sample, which is not taken')
-        bits = {*getattr(image, 'tag_v2', {}).get(_TIFF_BITS, ())} - {1, 2, 4, 8, 16}
-        if bits:
-            raise BadPictureError(f'TIFF with {max(bits)} bits a sample, which is not supported')
-        # tensorflow-io multiplies alpha in, turns some orientations, reads CMYK of 8 bits only,
-        # takes Lab for RGB, and fills up what is missing of a fax. Pillow turns them all.
-        of_fax = image.info.get('compression') in _FAX
-        is_odd = has_alpha or orientation != 1 or image.mode in ('CMYK', 'LAB') or of_fax
-        orientation = 1
-    else:
-        # TensorFlow takes a BMP's palette indices for grey, a GIF's transparency for black, and a
-        # GIF's first frame, which may be a part, for the whole.
-        is_odd = kind in ('BMP', 'GIF')
+    if kind == 'TIFF':
+        _check_samples(image)
+    if kind in ('TIFF', 'HEIC'):
+        orientation = 1  # they come turned: HEIC as its own properties say, whatever EXIF says
+    # TensorFlow inverts CMYK without Adobe's marker, takes a BMP's palette indices for grey, a
+    # GIF's transparency for black, and a GIF's first frame, which may be a part, for the whole.
+    inverted = kind == 'JPEG' and image.mode == 'CMYK' and 'adobe' not in image.info
+    by_pillow = inverted or kind not in ('JPEG', 'PNG')
     return Header(
         kind, image.width, image.height, _is_lossless(kind, content, image), has_alpha, orientation,
-        is_odd,
+        by_pillow,
     )  # fmt: skip
+
+
+def _check_samples(tiff: ImageFile) -> None:
+    if tiff.mode in ('I', 'F'):
+        raise BadPictureError('TIFF with 32 bits a sample, which is not taken')
+    bits = {*getattr(tiff, 'tag_v2', {}).get(_TIFF_BITS, ())} - {1, 2, 4, 8, 16}
+    if bits:
+        raise BadPictureError(f'TIFF with {max(bits)} bits a sample, which is not supported')
 
 
 def _is_lossless(kind: str, content: bytes, image: ImageFile) -> bool:
@@ -215,7 +224,10 @@ def _is_lossless(kind: str, content: bytes, image: ImageFile) -> bool:
         return _is_lossless_webp(content)
     if kind == 'TIFF':
         return image.info.get('compression') not in ('jpeg', 'tiff_jpeg', 'webp')
-    return kind not in ('JPEG', 'AVIF')
+    if kind == 'JPEG 2000':
+        place = content.find(_CODING_STYLE, content.find(_JPEG_2000[1]))
+        return content[place + _TRANSFORM : place + _TRANSFORM + 1] == b'\1'
+    return kind not in ('JPEG', 'AVIF', 'HEIC')
 
 
 def _is_lossless_webp(content: bytes) -> bool:

@@ -6,16 +6,17 @@ Which outcome each kind of file has is told by test_odd_files.py.
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
+import odd_formats
 import pytest
 import tensorflow as tf
 from odd_files import (
     ALPHA,
     DEEP,
     GREY,
-    HAS_TENSORFLOW_IO,
     HEIGHT,
     LOSSY,
     RGB,
@@ -28,7 +29,7 @@ from PIL import Image
 
 from poets_tfr.records import codecs
 from poets_tfr.records.codecs import BadPictureError, StoredPicture, store
-from poets_tfr.sources import headers
+from poets_tfr.sources import headers, pillow
 
 PALETTE_GIF = saved(Image.fromarray(RGB).quantize(64), 'GIF')
 
@@ -57,8 +58,6 @@ def test_16_bit_png_is_divided_by_257() -> None:
 
 
 def test_16_bit_grey_is_divided_by_257() -> None:
-    if not HAS_TENSORFLOW_IO:
-        pytest.skip('TIFF is read through tensorflow-io')
     deep = DEEP[..., 0]
     upside_down = saved(Image.fromarray(deep), 'TIFF', tiffinfo={274: 3})  # which Pillow turns
     wanted = deep[::-1, ::-1, None] / 257
@@ -82,16 +81,52 @@ def test_alpha_is_composed_on_white_to_the_pixel() -> None:
     assert np.abs(shown(stored) - on_white(RGB)).max() <= 0.51
 
 
-def test_what_only_lacks_a_decoder_may_be_tried_again() -> None:
-    reason = 'TIFF is read through tensorflow-io, which is not here'
-    if HAS_TENSORFLOW_IO:
-        store(saved(RGB, 'TIFF'))
-    else:
-        with pytest.raises(BadPictureError, match=f'^{reason}$'):
-            store(saved(RGB, 'TIFF'))
-    assert codecs.is_outdated(reason) == HAS_TENSORFLOW_IO
-    assert not codecs.is_outdated('the file is empty')
-    assert not codecs.is_outdated('')
+@pytest.mark.parametrize(
+    ('module', 'extension', 'reason'),
+    [
+        (
+            'pi_heif',
+            '.heic',
+            'HEIC needs pi-heif: pip install pi-heif, or have the phone write',
+        ),
+        ('pillow_jxl', '.jxl', 'JPEG XL needs pillow-jxl-plugin: pip install pillow-jxl-plugin'),
+    ],
+)
+def test_what_only_lacks_a_decoder_may_be_tried_again(
+    module: str, extension: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = next(f.content for f in odd_formats.all_files() if f.name == f'plain{extension}')
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, module, None)  # importing it is an ImportError
+        pillow.lack.cache_clear()
+        with pytest.raises(BadPictureError) as said:
+            store(content)
+        assert not codecs.is_outdated(str(said.value))
+    pillow.lack.cache_clear()
+    assert str(said.value).startswith(reason)
+    assert codecs.is_outdated(str(said.value))
+    assert store(content).outcome == 'as JPEG'
+
+
+@pytest.mark.parametrize('reason', ['the file is empty', '', 'damaged HEIC header'])
+def test_other_reasons_stay(reason: str) -> None:
+    assert not codecs.is_outdated(reason)
+
+
+def test_a_jpeg_xl_that_was_made_from_a_jpeg_is_that_jpeg() -> None:
+    jpeg = saved(RGB, 'JPEG', quality=80)
+    stored = store(odd_formats.jpeg_xl_of(jpeg))
+    assert (stored.encoded, stored.outcome) == (jpeg, 'as JPEG')
+
+
+@pytest.mark.parametrize('order', '<>')
+@pytest.mark.parametrize('samples', [1, 3])
+def test_tiff_of_16_bits_is_divided_by_257(order: str, samples: int) -> None:
+    deep = DEEP[..., :samples]
+    photometric = 1 if samples == 1 else 2
+    stored = store(odd_formats.deep_tiff(deep, photometric, order))
+    wanted = np.broadcast_to(np.floor(deep / 257 + 0.5), RGB.shape)
+    assert (shown(stored) == wanted).all()
 
 
 def test_storing_twice_changes_nothing() -> None:

@@ -28,7 +28,9 @@ from poets_tfr.records.manifest import (
     load_indexes,
     load_manifest,
     skipped_tsv,
+    summed_up,
     table,
+    told_left_out,
 )
 
 SPLITS = ['train', 'validation', 'test']
@@ -311,3 +313,27 @@ def test_a_table_of_many_classes_has_the_largest_and_the_smallest() -> None:
     assert lines[21].split() == ['class', '0', '0', '1']
     assert lines[22].split() == ['total', '4,498,500', '3,000']
     assert lines[23] == 'Of 3,000 classes the 10 largest and the 10 smallest.'
+
+
+def test_what_was_left_out_is_told_the_commonest_reason_first() -> None:
+    reasons = {'too large': 1, 'HEIC needs pi-heif': 30, 'the file is empty': 3, 'a video': 2}
+    assert told_left_out(53, 3, reasons) == (
+        '36 of 50 images were left out: 30 HEIC needs pi-heif; 3 the file is empty; 2 a video; '
+        '1 for other reasons'
+    )
+    assert told_left_out(53, 3, {}) == ''
+
+
+@pytest.mark.parametrize(
+    ('reason', 'told'),
+    [
+        ('damaged JPEG header (Truncated File Read)', 'damaged JPEG header'),
+        ('damaged or truncated PNG data (of size 70)', 'damaged or truncated PNG data'),
+        ('damaged or truncated JPEG data', 'damaged or truncated JPEG data'),
+        ('too large: 9 x 9 pixels, 80 are the limit', 'too large'),
+        ('unreadable: Is a directory', 'unreadable: Is a directory'),
+        ('XML or SVG text, which is not taken', 'XML or SVG text, which is not taken'),
+    ],
+)  # fmt: skip
+def test_reasons_that_differ_in_one_file_alone_are_counted_together(reason: str, told: str) -> None:
+    assert summed_up(reason) == told

@@ -101,6 +101,23 @@ def reported(labels: list[str], n: int = 40) -> Report:
     )
 
 
+def test_what_was_left_out_is_told_by_reason(tmp_path: Path) -> None:
+    needs = 'HEIC needs pi-heif: pip install pi-heif'
+    left_out = {
+        'found': 53, 'ignored': 3, 'skipped': 36, 'skip_reasons': {'too large': 6, needs: 30},
+    }  # fmt: skip
+    made = dataclasses.replace(reported(colours.LABELS), left_out=left_out)
+    assert report.save(str(tmp_path), made)['left_out'] == left_out
+    written = (tmp_path / 'report.html').read_text()
+    said = ' '.join(Parsed(written).text.split())
+    assert 'Left out 36 of 50 pictures were left out; skipped.tsv' in said
+    table = written[written.index('id="left_out"') :]
+    rows = re.findall('<td class="path">(.*)</td><td>(.*)</td>', table[: table.index('</table>')])
+    assert rows == [(needs, '30'), ('too large', '6')]
+    report.save(str(tmp_path), reported(colours.LABELS))
+    assert 'Left out' not in (tmp_path / 'report.html').read_text()
+
+
 def test_names_do_no_harm(tmp_path: Path) -> None:
     report.save(str(tmp_path), reported(HOSTILE))
     found = Parsed((tmp_path / 'report.html').read_bytes().decode('utf-8'))

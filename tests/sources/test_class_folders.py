@@ -367,6 +367,7 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 
 def test_extensions_in_any_case_and_each_file_once(tmp_path: Path) -> None:
     names = 'a.jpg a.JPG b.JPEG c.Png d.gif e.BMP f.webp g.TIF h.tiff i.avif j.jpe k.jfif'.split()
+    names += 'l.HEIC m.heif n.hif o.jp2 p.j2k q.jpc r.jpf s.jpx t.jxl u.MPO'.split()
     touch(tmp_path, [f'daisy/{name}' for name in names] + numbered('roses', 30))
     found = [p.path for p in listed(tmp_path).pictures if p.path.startswith('daisy/')]
     assert sorted(found) == sorted(f'daisy/{name}' for name in names)
@@ -526,9 +527,9 @@ def downloads(image_dir: Path) -> Path:
     avif = colours.encoded(np.zeros((8, 8, 3), np.uint8), 'AVIF')
     bmp = colours.encoded(np.zeros((8, 8, 3), np.uint8), 'BMP')
     for name, content in {
-        'photo.jpg?w=640': jpeg, 'photo.jpg?w=320': png, '5f3a': jpeg, 'IMG_1.HEIC': avif,
+        'photo.jpg?w=640': jpeg, 'photo.jpg?w=320': png, '5f3a': jpeg, 'IMG_1.PHOTO': avif,
         'a.dib': bmp,
-        'page.jpg?w=1': b'<!DOCTYPE html>', 'IMG_2.HEIC': b'\0\0\0\x18ftypheic\0\0\0\0mif1heic',
+        'page.jpg?w=1': b'<!DOCTYPE html>', 'IMG_2.PHOTO': b'\0\0\0\x14ftypqt  \0\0\0\0qt  ',
         'README': b'BMW, the car, and more text', 'empty': b'',
         'a.txt': jpeg, 'a.jpg_original': jpeg, 'a.jpg~': jpeg, 'a.THM': jpeg,
         'a.cr2': b'II*\0\x10\0\0\0CR', 'nothing.part': jpeg,
@@ -539,7 +540,7 @@ def downloads(image_dir: Path) -> Path:
     return image_dir
 
 
-BY_CONTENT = ['5f3a', 'IMG_1.HEIC', 'a.dib', 'photo.jpg?w=320', 'photo.jpg?w=640']
+BY_CONTENT = ['5f3a', 'IMG_1.PHOTO', 'a.dib', 'photo.jpg?w=320', 'photo.jpg?w=640']
 
 
 def test_files_of_other_names_are_taken_by_their_content(
@@ -551,12 +552,12 @@ def test_files_of_other_names_are_taken_by_their_content(
     assert found == [f'daisy/{name}' for name in BY_CONTENT]
     assert listing.ignored == 11 + 2
     daisy, txt, csv, by_content = caplog.messages
-    assert daisy.startswith('daisy: 11 files with no extension, .heic, .thm, ... are not taken')
+    assert daisy.startswith('daisy: 11 files with no extension, .photo, .thm, ... are not taken')
     assert txt.startswith('roses: 1 files with .csv are')
     assert csv.startswith('roses: 1 files with .txt are')
     assert by_content == (
         'Taken by their content, for their names are not those of pictures: 5 (daisy/5f3a, '
-        'daisy/IMG_1.HEIC, daisy/a.dib, ...).'
+        'daisy/IMG_1.PHOTO, daisy/a.dib, ...).'
     )
 
 
