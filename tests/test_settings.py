@@ -17,14 +17,11 @@ from poets_tfr.export.settings import ExportConfig
 from poets_tfr.extraction.settings import ExtractionConfig
 from poets_tfr.pictures.settings import DistortionConfig
 from poets_tfr.records import settings as records_settings
-from poets_tfr.records.settings import (
-    ConversionConfig,
-    dataset_name_of,
-    default_records_dir,
-)
+from poets_tfr.records.settings import ConversionConfig, default_records_dir
 from poets_tfr.reporting.settings import ReportingConfig
 from poets_tfr.run.settings import RunConfig, sections_of
 from poets_tfr.settings import Settings, about, names_of
+from poets_tfr.sources.settings import dataset_name_of
 from poets_tfr.training.settings import HeadConfig
 
 REFUSED: list[tuple[type, dict[str, Any]]] = [

@@ -18,6 +18,8 @@ from conversion import contents, converted, identities, listed, splits_of
 
 from poets_tfr.errors import InputError
 
+pytestmark = pytest.mark.usefixtures('cache')
+
 
 @pytest.fixture(scope='module')
 def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -107,10 +109,9 @@ def test_members_that_cannot_be_read_are_skipped(flowers: Path, tmp_path: Path) 
         for name, content in files.items():
             archive.writestr(name, content)
         archive.writestr('bluebells/bomb.bmp', b'BM' + bytes(40 << 20), zipfile.ZIP_DEFLATED)
-    content = bytearray(plain.read_bytes())
-    at = content.index(files['Red_Roses/001.jpg']) + 300
-    content[at] ^= 1
-    plain.write_bytes(content)
+    damaged = bytearray(plain.read_bytes())
+    damaged[damaged.index(files['Red_Roses/001.jpg']) + 300] ^= 1
+    plain.write_bytes(damaged)
     manifest = converted(plain, tmp_path / 'records', max_bad_fraction=0.5)
     assert manifest.skipped == 2
     assert sorted(manifest.skip_reasons) == [

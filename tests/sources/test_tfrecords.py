@@ -20,6 +20,7 @@ from poets_tfr.errors import InputError
 from poets_tfr.records.manifest import load_manifest
 from poets_tfr.records.reading import Records
 
+pytestmark = pytest.mark.usefixtures('cache')
 Values = dict[str, bytes | int | Sequence[int]]
 
 
@@ -212,7 +213,7 @@ def test_files_that_cannot_be_read(
     if content in (b'cut', b'flip'):
         whole = bytearray(write(path, of_folder(flowers, slim())).read_bytes())
         whole[len(whole) // 2] ^= 1
-        content = whole[:-9] if content == b'cut' else bytes(whole)
+        content = bytes(whole[:-9] if content == b'cut' else whole)
     path.write_bytes(content)
     ended = call('convert_images', f'--image_tfrecords={path}', f'--records_dir={tmp_path}/r')
     assert ended.status == 1

@@ -14,6 +14,7 @@ from conversion import contents, converted, identities, listed, splits_of
 
 from poets_tfr.errors import InputError
 
+pytestmark = pytest.mark.usefixtures('cache')
 write = tar_writer('w')
 
 
@@ -24,7 +25,7 @@ def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def samples(directory: Path, kind: str = 'cls') -> dict[str, bytes]:
     """key.jpg and key.cls of every image in class folders; the label is the folder's name."""
-    files = {}
+    files: dict[str, bytes] = {}
     for path, content in files_in(directory).items():
         label = path.split('/')[0]
         text = json.dumps({'label': label, 'author': 'x'}) if kind == 'json' else f'{label}\n'
@@ -80,7 +81,7 @@ def test_the_names_of_shards_give_splits(
 
 def test_numbers_and_names_that_repeat(tmp_path: Path) -> None:
     for shard in range(2):
-        files = {}
+        files: dict[str, bytes] = {}
         for number in range(6):
             files |= {
                 f'{number}.jpg': bytes([shard, number]),
