@@ -7,6 +7,7 @@ import functools
 from poets_tfr.sources.archives import ArchiveTree, is_archive
 from poets_tfr.sources.class_folders import list_class_folders
 from poets_tfr.sources.label_lists import list_labels, metadata_in
+from poets_tfr.sources.parquet import Parquet
 from poets_tfr.sources.settings import SourceConfig
 from poets_tfr.sources.source import Drive, Inventory, Source, Tree, TreeSource
 from poets_tfr.sources.split_folders import has_split_folders, list_split_folders
@@ -18,6 +19,8 @@ def source_of(config: SourceConfig) -> Source:
     """The source that the settings name. Opens nothing yet."""
     if config.image_tfrecords:
         return TFRecords(config)
+    if config.image_parquet:
+        return Parquet(config)
     place = config.image_dir
     if is_pattern(place) or (place.endswith('.tar') and is_archive(place) and is_webdataset(place)):
         return WebDataset(config)

@@ -10,7 +10,7 @@ import glob
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from poets_tfr import progress
@@ -95,7 +95,8 @@ class TFRecords:
 
     @functools.cached_property
     def _files(self) -> list[str]:
-        found = _files_of(self._config.image_tfrecords, self._place)
+        wanted = '.tfrecord or .tfrecords'
+        found = files_of(self._config.image_tfrecords, self._place, _is_named_so, wanted)
         for path in found:
             _check_first(path)
         return found
@@ -126,18 +127,21 @@ class TFRecords:
         return numbering.name_of(self._place, config.first_label, numbers, given or None)
 
 
-def _files_of(place: str, flag: str) -> list[str]:
+def files_of(place: str, flag: str, is_one: Callable[[str], bool], wanted: str) -> list[str]:
     """The record files that a folder, a file or a pattern names, sorted.
+
+    Args:
+      is_one: whether a file of a folder is meant, by its path; `wanted` says what is.
 
     Raises:
       InputError: there are none.
     """
     if os.path.isdir(place):
-        found = [p for p in glob.glob(os.path.join(glob.escape(place), '*')) if _is_named_so(p)]
+        found = [p for p in glob.glob(os.path.join(glob.escape(place), '*')) if is_one(p)]
         if not found:
             below = sorted(glob.glob(os.path.join(glob.escape(place), '*', 'dataset_info.json')))
             hint = f'; try --image_tfrecords={os.path.dirname(below[-1])}' if below else ''
-            raise InputError(f'{flag}: there is no file named .tfrecord or .tfrecords{hint}.')
+            raise InputError(f'{flag}: there is no file named {wanted}{hint}.')
     else:
         found = [place] if os.path.isfile(place) else glob.glob(place)
         found = [path for path in found if os.path.isfile(path)]
@@ -246,7 +250,7 @@ def _keys(config: SourceConfig, known: Keys | None, example: Any, where: str) ->
                 for name in sorted(features)
             )
             raise InputError(
-                f'{where}: {f"there is no feature {key}" if key else "which feature is it?"} Name '
+                f'{where}: {f"there is no feature {key}." if key else "which feature is it?"} Name '
                 f'it with --{flag}. The features are {found}.'
             )
     return Keys(image, label, text, _first_of(features, [asked.filename, *_NAME_KEYS]))
