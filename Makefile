@@ -32,7 +32,8 @@ TRAIN_FLAGS = $(call flag,how_many_training_steps,STEPS) $(call flag,architectur
 # flagfile that names them (retrain.flags of a run, say) may name the place too.
 RUNS = $${RUN:-runs}
 NEW_RUN = $${RUN:-runs/$$(place="$${IMAGE_DIR:-$${RECORDS_DIR:-run}}"; \
-	basename "$$(cd -- "$$place" >/dev/null 2>&1 && pwd || echo "$$place")")}
+	basename "$$(cd -- "$$place" >/dev/null 2>&1 && pwd || echo "$$place")" | \
+	sed 's/\.\(zip\|tar\|tgz\|tar\.[a-z0-9]*\)$$//')}
 RUN_DIR_FLAG = $(if $(or $(IMAGE_DIR),$(RECORDS_DIR),$(RUN),$(if $(findstring flagfile,$(FLAGS)),,none)),--run_dir="$(NEW_RUN)")
 
 PY := $(VENV)/bin/python
