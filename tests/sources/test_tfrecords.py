@@ -6,7 +6,7 @@ import gzip
 import json
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +15,19 @@ import numpy as np
 import pytest
 from command_line import call
 from conversion import contents, converted, identities, listed, splits_of
+from record_files import Values
+from record_files import write_records as write
 
 from poets_tfr.errors import InputError
 from poets_tfr.records.manifest import load_manifest
 from poets_tfr.records.reading import Records
 
 pytestmark = pytest.mark.usefixtures('cache')
-Values = dict[str, bytes | int | Sequence[int]]
 
 
 @pytest.fixture(scope='module')
 def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return colours.write(tmp_path_factory.mktemp('tfrecords') / 'flowers', per_class=12)
-
-
-def write(path: Path, records: Sequence[Values]) -> Path:
-    import tensorflow as tf
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for values in records:
-            example = tf.train.Example()
-            for key, value in values.items():
-                feature = example.features.feature[key]
-                if isinstance(value, bytes):
-                    feature.bytes_list.value.append(value)
-                else:
-                    feature.int64_list.value.extend([value] if isinstance(value, int) else value)
-            writer.write(example.SerializeToString())
-    return path
 
 
 def of_folder(flowers: Path, record: Callable[[str, int, bytes], Values]) -> list[Values]:
