@@ -1,0 +1,135 @@
+"""How alike two grey pictures are once one is laid over the other: shifted and scaled a little.
+
+Lucas and Kanade 1981, with a shift and a scale along each axis: a copy of which the edges are cut
+off lies where it was cut from.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_LEVELS = (16, 6), (32, 6)  # pixels a side, and steps
+_LEAST_SCALE, _MOST_SCALE = 0.8, 1.25  # beyond, two pictures that share a part are no copies
+_PAIRS_AT_ONCE = 512
+_NEARLY = 0.08
+
+
+def similarity(grey: np.ndarray, pairs: np.ndarray, enough: float) -> np.ndarray:
+    """float32 [pairs]: the correlation of the grey values where the two overlap; at most 1.
+
+    Args:
+      grey: uint8 [n, 64, 64].
+      pairs: int [pairs, 2], rows of `grey`.
+      enough: where the first is laid over the second and is as alike as this, or not nearly so, the
+        second is not laid over the first, too.
+    """
+    found = _similarity(grey, pairs)
+    unsure = (found < enough) & (found > enough - _NEARLY)
+    found[unsure] = np.maximum(found[unsure], _similarity(grey, pairs[unsure, ::-1]))
+    return found
+
+
+def _similarity(grey: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    found = [
+        _aligned(grey[some[:, 0]], grey[some[:, 1]])
+        for some in np.split(pairs, range(_PAIRS_AT_ONCE, len(pairs), _PAIRS_AT_ONCE))
+    ]
+    return np.concatenate(found)
+
+
+def unaligned(grey: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """float32 [pairs]: the same as they are, at 16 pixels a side, which a small shift spares."""
+    small = _shrunk(grey, 16).reshape(len(grey), -1)
+    small -= small.mean(axis=1, keepdims=True)
+    small /= np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-3)
+    return np.einsum('pi,pi->p', small[pairs[:, 0]], small[pairs[:, 1]])
+
+
+def _shrunk(grey: np.ndarray, side: int) -> np.ndarray:
+    """float32 [n, side, side]: means of squares of pixels."""
+    factor = grey.shape[1] // side
+    blocks = grey.reshape(len(grey), side, factor, side, factor)
+    return blocks.mean(axis=(2, 4), dtype=np.float32)
+
+
+def _smooth(grey: np.ndarray) -> np.ndarray:
+    """Blurred by a pixel: else what lies between two pixels differs from either."""
+    wide = np.pad(grey, ((0, 0), (1, 1), (1, 1)), mode='edge')
+    wide = wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]
+    return (wide[:, :, :-2] + 2 * wide[:, :, 1:-1] + wide[:, :, 2:]) / 16
+
+
+def _aligned(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    place = np.tile(np.float32([1, 0, 1, 0]), (len(one), 1))  # scale and shift, of rows and columns
+    best = np.full(len(one), -1, np.float32)
+    for side, steps in _LEVELS:
+        still, moving = _smooth(_shrunk(one, side)), _smooth(_shrunk(other, side))
+        for step in range(steps + 1):
+            alike, change = _step(still, moving, place)
+            if side == _LEVELS[-1][0]:
+                best = np.maximum(best, alike)
+            if step < steps:
+                place = place + change
+                place[:, ::2] = place[:, ::2].clip(_LEAST_SCALE, _MOST_SCALE)
+                place[:, 1::2] = place[:, 1::2].clip(-0.3, 0.3)
+    return best
+
+
+def _step(still: np.ndarray, moving: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The correlation at these places, and how to move them: float32 [pairs], [pairs, 4]."""
+    side = still.shape[1]
+    at = np.linspace(-1 + 1 / side, 1 - 1 / side, side, dtype=np.float32)
+    rows = place[:, :1] * at + place[:, 1:2]
+    columns = place[:, 2:3] * at + place[:, 3:]
+    seen, down, right, inside = _sampled(moving, rows, columns)
+    count = inside.sum(axis=(1, 2), keepdims=True) + 1e-6
+
+    def centred(values: np.ndarray) -> np.ndarray:
+        return (values - (values * inside).sum(axis=(1, 2), keepdims=True) / count) * inside
+
+    wanted, seen = centred(still), centred(seen)
+    norm = np.sqrt((wanted**2).sum(axis=(1, 2)) * (seen**2).sum(axis=(1, 2)))
+    product = (wanted * seen).sum(axis=(1, 2))
+    gain = product / np.maximum((seen**2).sum(axis=(1, 2)), 1e-3)
+    slopes = np.stack(
+        [centred(down * at[:, None]), centred(down), centred(right * at), centred(right)], axis=1
+    ).reshape(len(still), 4, -1) * gain[:, None, None]
+    residual = (wanted - gain[:, None, None] * seen).reshape(len(still), -1, 1)
+    normal = slopes @ slopes.transpose(0, 2, 1)
+    normal += np.eye(4, dtype=np.float32) * (1e-3 * np.trace(normal, axis1=1, axis2=2) + 1e-3)[
+        :, None, None
+    ]
+    return product / np.maximum(norm, 1e-3), np.linalg.solve(normal, slopes @ residual)[..., 0]
+
+
+def _sampled(
+    pictures: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Bilinear values, their slopes along both axes, and whether each place is inside.
+
+    rows, columns: float32 [n, side], from -1 to 1.
+    """
+    side = pictures.shape[1]
+    (top, down, in_rows), (left, right, in_columns) = (
+        _weights(places, side) for places in (rows, columns)
+    )
+    half = side / 2
+    part = top @ pictures
+    values = part @ left.transpose(0, 2, 1)
+    of_rows = half * (down @ pictures) @ left.transpose(0, 2, 1)
+    of_columns = half * part @ right.transpose(0, 2, 1)
+    inside = (in_rows[:, :, None] & in_columns[:, None, :]).astype(np.float32)
+    return values, of_rows, of_columns, inside
+
+
+def _weights(places: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[n, side, side] that interpolate, the same that differentiate, and what lies inside."""
+    pixels = (places + 1) * (side / 2) - 0.5
+    inside = (pixels >= -0.5) & (pixels <= side - 0.5)
+    pixels = pixels.clip(0, side - 1 - 1e-3)
+    first = np.floor(pixels)
+    share = (pixels - first)[..., None]
+    here = first[..., None] == np.arange(side)
+    there = first[..., None] + 1 == np.arange(side)
+    values = here * (1 - share) + there * share
+    return values.astype(np.float32), there.astype(np.float32) - here, inside
