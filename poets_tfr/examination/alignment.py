@@ -60,7 +60,9 @@ def _smooth(grey: np.ndarray) -> np.ndarray:
 
 
 def _aligned(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    place = np.tile(np.float32([1, 0, 1, 0]), (len(one), 1))  # scale and shift, of rows and columns
+    place = np.tile(
+        np.array([1, 0, 1, 0], np.float32), (len(one), 1)
+    )  # scale and shift, of rows and columns
     best = np.full(len(one), -1, np.float32)
     for side, steps in _LEVELS:
         still, moving = _smooth(_shrunk(one, side)), _smooth(_shrunk(other, side))
@@ -75,7 +77,9 @@ def _aligned(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return best
 
 
-def _step(still: np.ndarray, moving: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _step(
+    still: np.ndarray, moving: np.ndarray, place: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The correlation at these places, and how to move them: float32 [pairs], [pairs, 4]."""
     side = still.shape[1]
     at = np.linspace(-1 + 1 / side, 1 - 1 / side, side, dtype=np.float32)
@@ -91,14 +95,19 @@ def _step(still: np.ndarray, moving: np.ndarray, place: np.ndarray) -> tuple[np.
     norm = np.sqrt((wanted**2).sum(axis=(1, 2)) * (seen**2).sum(axis=(1, 2)))
     product = (wanted * seen).sum(axis=(1, 2))
     gain = product / np.maximum((seen**2).sum(axis=(1, 2)), 1e-3)
-    slopes = np.stack(
-        [centred(down * at[:, None]), centred(down), centred(right * at), centred(right)], axis=1
-    ).reshape(len(still), 4, -1) * gain[:, None, None]
+    slopes = (
+        np.stack(
+            [centred(down * at[:, None]), centred(down), centred(right * at), centred(right)],
+            axis=1,
+        ).reshape(len(still), 4, -1)
+        * gain[:, None, None]
+    )
     residual = (wanted - gain[:, None, None] * seen).reshape(len(still), -1, 1)
     normal = slopes @ slopes.transpose(0, 2, 1)
-    normal += np.eye(4, dtype=np.float32) * (1e-3 * np.trace(normal, axis1=1, axis2=2) + 1e-3)[
-        :, None, None
-    ]
+    normal += (
+        np.eye(4, dtype=np.float32)
+        * (1e-3 * np.trace(normal, axis1=1, axis2=2) + 1e-3)[:, None, None]
+    )
     return product / np.maximum(norm, 1e-3), np.linalg.solve(normal, slopes @ residual)[..., 0]
 
 

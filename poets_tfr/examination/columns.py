@@ -11,6 +11,8 @@ from poets_tfr.examination import heads
 from poets_tfr.extraction.extract import SplitFeatures
 from poets_tfr.records.reading import Records
 
+_ROWS_AT_ONCE = 8192
+
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
@@ -32,6 +34,11 @@ class Columns:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def is_of(self, split: str) -> np.ndarray:
+        """bool [n]: which are of this split; none where there is no such split."""
+        place = list(self.splits).index(split) if split in self.splits else -1
+        return self.split == place
+
     def label_of(self, row: int) -> str:
         return self.names[self.labels[row]]
 
@@ -46,7 +53,10 @@ def of(records: Records, features: Mapping[str, SplitFeatures]) -> Columns:
     width = features[splits[0]].features.shape[1]
     values = np.empty((sum(counts), width), np.float32)
     for split, end in zip(splits, np.cumsum(counts), strict=True):
-        values[end - len(features[split]) : end] = features[split].features
+        found, start = features[split].features, int(end) - len(features[split])
+        for first in range(0, len(found), _ROWS_AT_ONCE):  # they may be on disk
+            rows = np.arange(first, min(first + _ROWS_AT_ONCE, len(found)))
+            values[start + rows] = found[rows]
     return Columns(
         names=records.labels,
         paths=[path for split in splits for path in features[split].paths],

@@ -51,7 +51,8 @@ def train(
     import tensorflow as tf
 
     heads = weights.shape[1]
-    objective = _objective(features, labels, classes, weights / weights.sum(axis=0), weight_decay)
+    shares = weights / np.maximum(weights.sum(axis=0), 1)
+    objective = _objective(features, labels, classes, shares, weight_decay)
     head = Head(
         tf.zeros([features.shape[1], heads * classes]),
         tf.zeros([heads * classes]),
@@ -65,14 +66,20 @@ def train(
     return head
 
 
-def scores(head: Head, features: np.ndarray, heads: int) -> np.ndarray:
-    """float32 [n, heads, classes]: the softmax of each head for each picture."""
+def scores(head: Head, features: np.ndarray, classes: int, wanted: np.ndarray) -> np.ndarray:
+    """float32 [n, k, classes]: for each picture the softmax of the k heads that are wanted.
+
+    wanted: int [n, k], the numbers of heads.
+    """
     import tensorflow as tf
 
     found = []
     for first in range(0, len(features), _ROWS_AT_ONCE):
-        logits = tf.matmul(features[first : first + _ROWS_AT_ONCE], head.weights) + head.biases
-        found.append(tf.nn.softmax(tf.reshape(logits, [len(logits), heads, -1])).numpy())
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        logits = tf.matmul(features[rows], head.weights) + head.biases
+        logits = tf.reshape(logits, [len(logits), -1, classes])
+        chosen = tf.gather(logits, wanted[rows], batch_dims=1)
+        found.append(tf.nn.softmax(chosen).numpy())
     return np.concatenate(found)
 
 
@@ -94,7 +101,9 @@ def _objective(
         logits = tf.nn.log_softmax(tf.reshape(logits, [-1, shares.shape[1], classes]))
         wanted = tf.one_hot(truth, classes)[:, None]
         loss = -tf.reduce_sum(share * tf.reduce_sum(wanted * logits, axis=2))
-        slope = tf.reshape(share[:, :, None] * (tf.exp(logits) - wanted), [-1, head.biases.shape[0]])
+        slope = tf.reshape(
+            share[:, :, None] * (tf.exp(logits) - wanted), [-1, head.biases.shape[0]]
+        )
         return loss, tf.matmul(seen, slope, transpose_a=True), tf.reduce_sum(slope, axis=0)
 
     def objective(head: Head) -> ValueAndGradient:

@@ -75,8 +75,8 @@ def _look_at(encoded: bytes) -> tuple[np.ndarray, tuple[float, ...]]:
     picture, (width, height) = _opened(encoded)
     scale = _LOOKED_AT / max(picture.size)
     if scale < 1:
-        small = tuple(max(1, round(length * scale)) for length in picture.size)
-        picture = picture.resize(small, Image.Resampling.BOX)
+        small = [max(1, round(length * scale)) for length in picture.size]
+        picture = picture.resize((small[0], small[1]), Image.Resampling.BOX)
     values = np.asarray(picture, np.float32)
     variance = float(values.var())
     figures = (width, height, float(values.mean()), variance**0.5, _sharpness(values, variance))
@@ -91,8 +91,8 @@ def _opened(encoded: bytes) -> tuple[Image.Image, tuple[int, int]]:
         picture.draft('L', (_LOOKED_AT, _LOOKED_AT))
         return picture.convert('L'), size
     except OSError:  # some JPEGs are whole for TensorFlow alone
-        picture = Image.fromarray(codecs.decoded(encoded))
-        return picture.convert('L'), picture.size
+        decoded = Image.fromarray(codecs.decoded(encoded))
+        return decoded.convert('L'), decoded.size
 
 
 def _sharpness(values: np.ndarray, variance: float) -> float:
