@@ -30,11 +30,11 @@ def similarity(grey: np.ndarray, pairs: np.ndarray, enough: float) -> np.ndarray
 
 
 def _similarity(grey: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    found = [
-        _aligned(grey[some[:, 0]], grey[some[:, 1]])
-        for some in np.split(pairs, range(_PAIRS_AT_ONCE, len(pairs), _PAIRS_AT_ONCE))
-    ]
-    return np.concatenate(found)
+    found = np.empty(len(pairs), np.float32)
+    for first in range(0, len(pairs), _PAIRS_AT_ONCE):
+        one, other = pairs[first : first + _PAIRS_AT_ONCE].T
+        found[first : first + _PAIRS_AT_ONCE] = _aligned(grey[one], grey[other])
+    return found
 
 
 def unaligned(grey: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -60,9 +60,8 @@ def _smooth(grey: np.ndarray) -> np.ndarray:
 
 
 def _aligned(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    place = np.tile(
-        np.array([1, 0, 1, 0], np.float32), (len(one), 1)
-    )  # scale and shift, of rows and columns
+    # Scale and shift, of rows and of columns.
+    place = np.tile(np.array([1, 0, 1, 0], np.float32), (len(one), 1))
     best = np.full(len(one), -1, np.float32)
     for side, steps in _LEVELS:
         still, moving = _smooth(_shrunk(one, side)), _smooth(_shrunk(other, side))

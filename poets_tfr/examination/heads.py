@@ -21,7 +21,7 @@ _ROWS_AT_ONCE = 8192  # of logits: memory stays flat
 
 
 def standardise(features: np.ndarray) -> np.ndarray:
-    """float32 [n, width], every feature of mean 0 and deviation 1; in place, some rows at a time."""
+    """float32 [n, width], every feature of mean 0 and deviation 1; in place, block by block."""
     standardisation = Standardisation.of(features)
     for first in range(0, len(features), _ROWS_AT_ONCE):
         rows = slice(first, first + _ROWS_AT_ONCE)

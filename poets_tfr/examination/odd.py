@@ -13,6 +13,7 @@ _LEAST_CONTRAST = 4  # deviation of the grey values
 _TINY = 32  # pixels of the shorter side
 _LONGEST = 4  # times as long as wide
 _LEAST_SHARPNESS = 0.01
+_SHARPER = 20  # times is the median picture than a blurred one: drawings are all smooth
 _FAR = 2.5  # deviations beyond the median of the class
 
 REASONS = {
@@ -49,7 +50,8 @@ def find(thumbnails: Thumbnails, labels: np.ndarray, nearest: np.ndarray) -> lis
     is_dark, is_bright = dark < _DARK, bright > _BRIGHT
     is_blank = (thumbnails.contrast < _LEAST_CONTRAST) & ~is_dark & ~is_bright
     nothing = is_dark | is_bright | is_blank
-    is_blurred = (thumbnails.sharpness < _LEAST_SHARPNESS) & ~nothing
+    least_sharp = min(_LEAST_SHARPNESS, float(np.median(thumbnails.sharpness)) / _SHARPER)
+    is_blurred = (thumbnails.sharpness < least_sharp) & ~nothing
     distance = 1 - nearest
     # Each with what sorts it: the smallest first.
     found = {

@@ -1,4 +1,4 @@
-"""examine.html: one file for people, with small pictures in it and nothing fetched from anywhere."""
+"""examine.html: one file for people, small pictures in it, nothing fetched from anywhere."""
 
 from __future__ import annotations
 
