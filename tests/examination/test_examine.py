@@ -114,6 +114,26 @@ def test_the_page_is_whole_and_nothing_on_it_runs(examined: Examined) -> None:
     assert page.count('data:image/jpeg;base64,') >= 9 + 5 + 3
 
 
+def test_conversion_keeps_near_duplicates_in_one_split(examined: Examined, tmp_path: Path) -> None:
+    def splits_crossed(*flags: str) -> int:
+        ended = call(
+            'examine', examined.faults.image_dir, f'--examine_dir={tmp_path / "out"}',
+            *(flag for flag in examined.flags if not flag.startswith('--records_dir')),
+            f'--records_dir={tmp_path / "records"}', '--testing_percentage=40', *flags,
+        )  # fmt: skip
+        assert ended.status == 0, ended.err
+        found = json.loads((tmp_path / 'out/examine.json').read_text())
+        assert len(found['near_duplicates']) == 4 or '--on_near_duplicate=drop' in flags
+        return sum('splits' in group['crosses'] for group in found['near_duplicates'])
+
+    assert splits_crossed() > 0
+    table = (tmp_path / 'out/near_duplicates.tsv').rename(tmp_path / 'near_duplicates.tsv')
+    assert splits_crossed(f'--near_duplicates={table}') == 0
+    assert splits_crossed(f'--near_duplicates={table}', '--on_near_duplicate=drop') == 0
+    assert len(tables.read(str(tmp_path / 'out/suspects.tsv'), [])) == 132 - 5
+    assert tables.read(str(tmp_path / 'out/near_duplicates.tsv'), ['group', 'path']) == []
+
+
 def test_hostile_names_stay_in_their_cells(examined: Examined) -> None:
     text = (examined.out / 'near_duplicates.tsv').read_bytes().decode()
     assert {line.count('\t') for line in text.splitlines()} == {4}
