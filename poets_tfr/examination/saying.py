@@ -12,6 +12,7 @@ from poets_tfr.reporting.metrics import wilson_interval
 
 _MOST_PAIRS = 3
 _MOST_NAMED = 5
+_LEAST_GAIN = 0.005
 
 
 def lines(found: Examination) -> list[str]:
@@ -98,7 +99,7 @@ def help_needed(found: Examination) -> list[str]:
     said = [
         f'Accuracy on images not seen: {with_range(found.accuracy)}',
         f'  {shown}',
-        f'  Twice as many images may add {_points(*curve.doubled())}; most for {_most_gain(found)}',
+        f'  Twice as many images may add {_points(*curve.doubled())}{_most_gain(found)}',
     ]
     small = [name for name, count in zip(names, counts, strict=True) if count < SMALL_CLASS]
     if small:
@@ -123,4 +124,6 @@ def _points(gain: float, error: float) -> str:
 def _most_gain(found: Examination) -> str:
     gains = found.crossed.curve.doubled_of_class()
     best = int(gains.argmax())
-    return f'{printable(found.columns.names[best])} ({gains[best] * 100:.1f})'
+    if gains[best] < _LEAST_GAIN:
+        return ''
+    return f'; most for {printable(found.columns.names[best])} ({gains[best] * 100:.1f})'
