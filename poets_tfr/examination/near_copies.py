@@ -15,8 +15,8 @@ LEAST_SIMILARITY = 0.98  # of the pixels; docs/examining.md shows what lies on e
 _LEAST_COSINE = 0.7  # of the features; what is cut, scaled or brightened keeps more
 _NEIGHBOURS = 10
 _LEAST_UNALIGNED = 0.6  # what is below is no copy, however it is laid
-_ROWS_AT_ONCE = 256
-_MOST_HITS = 1000  # of a row; of more, only the nearest are looked at
+_ROWS_AT_ONCE, _COLUMNS_AT_ONCE = 1024, 8192
+_MOST_HITS = 1000  # of a row in a tile; of more, only the nearest are looked at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,38 +59,56 @@ def find(columns: Columns, grey: np.ndarray) -> NearCopies:
 
 
 def _neighbours(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (int [pairs, 2], the smaller row first) of near features; the nearest's cosine [n]."""
-    norms = np.maximum(np.linalg.norm(features, axis=1), 1e-6)
+    """Pairs (int [pairs, 2], the smaller row first) of near features; the nearest's cosine [n].
+
+    Tile by tile, so that memory stays flat, and each pair of rows once.
+    """
+    import tensorflow as tf
+
+    scale = 1 / np.maximum(np.linalg.norm(features, axis=1), 1e-6)
     nearest = np.full(len(features), -1, np.float32)
     found = [np.zeros((0, 2), np.int64)]
     with progress.bar(len(features), 'pictures', 'Looking for near duplicates') as bar:
-        for rows in _blocks(len(features)):
-            cosine = features[rows] @ features.T
-            cosine /= norms[rows, None] * norms
-            at = np.arange(len(cosine))
-            cosine[at, rows.start + at] = -1
-            nearest[rows] = cosine.max(axis=1)
-            found.append(_near(cosine) + [rows.start, 0])
-            bar.update(len(cosine))
-    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0), nearest
+        for rows in _blocks(0, len(features), _ROWS_AT_ONCE):
+            these, hits = tf.constant(features[rows]), []
+            for columns in _blocks(rows.start, len(features), _COLUMNS_AT_ONCE):
+                cosine = tf.matmul(these, features[columns], transpose_b=True).numpy()
+                cosine *= scale[rows, None]
+                cosine *= scale[columns]
+                if columns.start == rows.start:
+                    cosine[np.tril_indices(len(cosine), 0, cosine.shape[1])] = -1
+                np.maximum(nearest[rows], cosine.max(axis=1), out=nearest[rows])
+                np.maximum(nearest[columns], cosine.max(axis=0), out=nearest[columns])
+                hits.append(_hits(cosine, columns.start))
+            found.append(_nearest(*map(np.concatenate, zip(*hits, strict=True))) + [rows.start, 0])
+            bar.update(len(features[rows]))
+    return np.concatenate(found), nearest
 
 
-def _blocks(count: int) -> Iterator[slice]:
-    for first in range(0, count, _ROWS_AT_ONCE):
-        yield slice(first, min(first + _ROWS_AT_ONCE, count))
+def _blocks(first: int, end: int, size: int) -> Iterator[slice]:
+    for at in range(first, end, size):
+        yield slice(at, min(at + size, end))
 
 
-def _near(cosine: np.ndarray) -> np.ndarray:
-    """int [pairs, 2]: row and column of the nearest of each row that are near enough."""
+def _hits(cosine: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row, column and cosine of what is near enough; of a row with many, of the nearest alone."""
     least = np.full(len(cosine), _LEAST_COSINE, np.float32)
     many = np.count_nonzero(cosine >= _LEAST_COSINE, axis=1) > _MOST_HITS
     if many.any():
         least[many] = np.partition(cosine[many], -_NEIGHBOURS, axis=1)[:, -_NEIGHBOURS]
-    rows, columns = np.nonzero(cosine >= least[:, None])
-    order = np.lexsort((-cosine[rows, columns], rows))
-    rows, columns = rows[order], columns[order]
-    rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    return np.column_stack([rows, columns])[rank < _NEIGHBOURS]
+    rows, columns = np.divmod(np.flatnonzero(cosine >= least[:, None]), cosine.shape[1])
+    return rows, columns + first, cosine[rows, columns]
+
+
+def _nearest(rows: np.ndarray, columns: np.ndarray, cosine: np.ndarray) -> np.ndarray:
+    """int [pairs, 2]: those in which one is among the nearest of the other."""
+    kept = np.zeros(len(rows), bool)
+    for side in rows, columns:
+        order = np.lexsort((-cosine, side))
+        ranked = side[order]
+        rank = np.arange(len(side)) - np.searchsorted(ranked, ranked)
+        kept[order[rank < _NEIGHBOURS]] = True
+    return np.column_stack([rows, columns])[kept]
 
 
 def _joined(group: np.ndarray, pairs: np.ndarray) -> np.ndarray:

@@ -138,13 +138,25 @@ def test_groups_hold_what_is_joined_through_others_and_the_same_bytes() -> None:
 
 def test_of_many_near_ones_the_nearest_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    cosine = rng.uniform(0.7, 1, (5, 300)).astype(np.float32)
-    few = near_copies._near(cosine)
+    features = rng.normal(2, 1, (300, 12)).astype(np.float32)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    cosine = unit @ unit.T - 2 * np.eye(300, dtype=np.float32)
+    top = np.argsort(-cosine, axis=1)[:, : near_copies._NEIGHBOURS]
+    wanted = {tuple(sorted((row, int(near)))) for row in range(300) for near in top[row]}
+    for tile in (1024, 8192), (70, 90), (64, 64):
+        monkeypatch.setattr(near_copies, '_ROWS_AT_ONCE', tile[0])
+        monkeypatch.setattr(near_copies, '_COLUMNS_AT_ONCE', tile[1])
+        pairs, nearest = near_copies._neighbours(features)
+        assert (pairs[:, 0] < pairs[:, 1]).all()
+        found = set(map(tuple, pairs.tolist()))
+        assert len(found) == len(pairs)
+        assert found >= wanted
+        assert nearest == pytest.approx(cosine.max(axis=1), abs=1e-5)
     monkeypatch.setattr(near_copies, '_MOST_HITS', 20)
-    assert near_copies._near(cosine).tolist() == few.tolist()
-    for row in range(5):
-        nearest = np.argsort(-cosine[row])[: near_copies._NEIGHBOURS]
-        assert few[few[:, 0] == row, 1].tolist() == nearest.tolist()
+    found = set(map(tuple, near_copies._neighbours(features)[0].tolist()))
+    assert len(found) < len(pairs)
+    for row in range(299):
+        assert (row, row + 1 + int(cosine[row, row + 1 :].argmax())) in found
 
 
 def test_odd_pictures_by_their_figures() -> None:
