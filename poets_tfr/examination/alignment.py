@@ -12,10 +12,13 @@ _LEVELS = (16, 6), (32, 6)  # pixels a side, and steps
 _LEAST_SCALE, _MOST_SCALE = 0.8, 1.25  # beyond, two pictures that share a part are no copies
 _PAIRS_AT_ONCE = 512
 _NEARLY = 0.08
+_LEAST_DETAILS = 0.85  # copies have 0.94 and more, fields below a sky half of it
 
 
 def similarity(grey: np.ndarray, pairs: np.ndarray, enough: float) -> np.ndarray:
     """float32 [pairs]: the correlation of the grey values where the two overlap; at most 1.
+
+    That of their details, where the whole is alike and they are not.
 
     Args:
       grey: uint8 [n, 64, 64].
@@ -62,45 +65,71 @@ def _smooth(grey: np.ndarray) -> np.ndarray:
 def _aligned(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     # Scale and shift, of rows and of columns.
     place = np.tile(np.array([1, 0, 1, 0], np.float32), (len(one), 1))
-    best = np.full(len(one), -1, np.float32)
+    best, best_place = np.full(len(one), -1, np.float32), place.copy()
     for side, steps in _LEVELS:
         still, moving = _smooth(_shrunk(one, side)), _smooth(_shrunk(other, side))
         for step in range(steps + 1):
             alike, change = _step(still, moving, place)
             if side == _LEVELS[-1][0]:
-                best = np.maximum(best, alike)
+                better = alike > best
+                best[better], best_place[better] = alike[better], place[better]
             if step < steps:
                 place = place + change
                 place[:, ::2] = place[:, ::2].clip(_LEAST_SCALE, _MOST_SCALE)
                 place[:, 1::2] = place[:, 1::2].clip(-0.3, 0.3)
-    return best
+    details = _of_details(still, moving, best_place)
+    return np.where(details < _LEAST_DETAILS, np.minimum(best, details), best)
+
+
+def _of_details(still: np.ndarray, moving: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """float32 [pairs]: the correlation of what is left without the mean of 5 x 5 pixels.
+
+    Any two fields below a sky are alike as a whole.
+    """
+    at = _middles(still.shape[1])
+    seen, _, _, inside = _sampled(
+        moving, place[:, :1] * at + place[:, 1:2], place[:, 2:3] * at + place[:, 3:]
+    )
+    inside = np.pad(inside[:, 1:-1, 1:-1], ((0, 0), (1, 1), (1, 1)))
+    one, other = (_centred(_without_mean(each), inside) for each in (still, seen))
+    norm = np.sqrt((one**2).sum(axis=(1, 2)) * (other**2).sum(axis=(1, 2)))
+    return (one * other).sum(axis=(1, 2)) / np.maximum(norm, 1e-3)
+
+
+def _without_mean(grey: np.ndarray, reach: int = 2) -> np.ndarray:
+    """Each pixel less the mean of the square around it that reaches so far."""
+    ends, across = ((0, 0), (reach + 1, reach), (reach + 1, reach)), 2 * reach + 1
+    sums = np.pad(grey, ends, mode='edge').cumsum(axis=1).cumsum(axis=2)
+    sums = sums[:, across:] - sums[:, :-across]
+    return grey - (sums[:, :, across:] - sums[:, :, :-across]) / across**2
+
+
+def _middles(side: int) -> np.ndarray:
+    """float32 [side]: of the pixels, from -1 to 1."""
+    return np.linspace(-1 + 1 / side, 1 - 1 / side, side, dtype=np.float32)
+
+
+def _centred(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Less their mean where they are inside; 0 elsewhere."""
+    count = inside.sum(axis=(1, 2), keepdims=True) + 1e-6
+    return (values - (values * inside).sum(axis=(1, 2), keepdims=True) / count) * inside
 
 
 def _step(
     still: np.ndarray, moving: np.ndarray, place: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The correlation at these places, and how to move them: float32 [pairs], [pairs, 4]."""
-    side = still.shape[1]
-    at = np.linspace(-1 + 1 / side, 1 - 1 / side, side, dtype=np.float32)
+    at = _middles(still.shape[1])
     rows = place[:, :1] * at + place[:, 1:2]
     columns = place[:, 2:3] * at + place[:, 3:]
     seen, down, right, inside = _sampled(moving, rows, columns)
-    count = inside.sum(axis=(1, 2), keepdims=True) + 1e-6
-
-    def centred(values: np.ndarray) -> np.ndarray:
-        return (values - (values * inside).sum(axis=(1, 2), keepdims=True) / count) * inside
-
-    wanted, seen = centred(still), centred(seen)
+    wanted, seen = _centred(still, inside), _centred(seen, inside)
     norm = np.sqrt((wanted**2).sum(axis=(1, 2)) * (seen**2).sum(axis=(1, 2)))
     product = (wanted * seen).sum(axis=(1, 2))
     gain = product / np.maximum((seen**2).sum(axis=(1, 2)), 1e-3)
-    slopes = (
-        np.stack(
-            [centred(down * at[:, None]), centred(down), centred(right * at), centred(right)],
-            axis=1,
-        ).reshape(len(still), 4, -1)
-        * gain[:, None, None]
-    )
+    slopes = [down * at[:, None], down, right * at, right]
+    slopes = np.stack([_centred(each, inside) for each in slopes], axis=1)
+    slopes = slopes.reshape(len(still), 4, -1) * gain[:, None, None]
     residual = (wanted - gain[:, None, None] * seen).reshape(len(still), -1, 1)
     normal = slopes @ slopes.transpose(0, 2, 1)
     normal += (

@@ -11,7 +11,7 @@ from poets_tfr import progress
 from poets_tfr.examination import alignment
 from poets_tfr.examination.columns import Columns
 
-LEAST_SIMILARITY = 0.98  # of the pixels; docs/examining.md shows what lies on either side
+LEAST_SIMILARITY = 0.975  # of the pixels; docs/examining.md shows what lies on either side
 _LEAST_COSINE = 0.7  # of the features; what is cut, scaled or brightened keeps more
 _NEIGHBOURS = 10
 _LEAST_UNALIGNED = 0.6  # what is below is no copy, however it is laid
@@ -45,7 +45,7 @@ class NearCopies:
 def find(columns: Columns, grey: np.ndarray) -> NearCopies:
     """grey: uint8 [n, 64, 64], the thumbnails."""
     _, first, content = np.unique(columns.digests, return_index=True, return_inverse=True)
-    pairs, nearest = _neighbours(columns.features[first])
+    pairs, nearest = _neighbours(columns.features, first)
     pairs = first[pairs]
     pairs = pairs[alignment.unaligned(grey, pairs) >= _LEAST_UNALIGNED]
     alike = alignment.similarity(grey, pairs, LEAST_SIMILARITY)
@@ -58,21 +58,26 @@ def find(columns: Columns, grey: np.ndarray) -> NearCopies:
     return NearCopies(_joined(first[content], pairs), similarity, nearest[content])
 
 
-def _neighbours(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (int [pairs, 2], the smaller row first) of near features; the nearest's cosine [n].
+def _neighbours(features: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (int [pairs, 2]) of near features; the nearest's cosine, float32 [chosen].
 
-    Tile by tile, so that memory stays flat, and each pair of rows once.
+    Tile by tile, so that memory stays flat, and each pair once.
+
+    chosen: int [chosen], the rows that are compared; pairs are places among them, the smaller one
+      first.
     """
     import tensorflow as tf
 
-    scale = 1 / np.maximum(np.linalg.norm(features, axis=1), 1e-6)
-    nearest = np.full(len(features), -1, np.float32)
+    count = len(chosen)
+    squares = np.einsum('ni,ni->n', features, features)[chosen]
+    scale = 1 / np.sqrt(np.maximum(squares, 1e-12))
+    nearest = np.full(count, -1, np.float32)
     found = [np.zeros((0, 2), np.int64)]
-    with progress.bar(len(features), 'pictures', 'Looking for near duplicates') as bar:
-        for rows in _blocks(0, len(features), _ROWS_AT_ONCE):
-            these, hits = tf.constant(features[rows]), []
-            for columns in _blocks(rows.start, len(features), _COLUMNS_AT_ONCE):
-                cosine = tf.matmul(these, features[columns], transpose_b=True).numpy()
+    with progress.bar(count, 'pictures', 'Looking for near duplicates') as bar:
+        for rows in _blocks(0, count, _ROWS_AT_ONCE):
+            these, hits = tf.constant(features[chosen[rows]]), []
+            for columns in _blocks(rows.start, count, _COLUMNS_AT_ONCE):
+                cosine = tf.matmul(these, features[chosen[columns]], transpose_b=True).numpy()
                 cosine *= scale[rows, None]
                 cosine *= scale[columns]
                 if columns.start == rows.start:
@@ -81,7 +86,7 @@ def _neighbours(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 np.maximum(nearest[columns], cosine.max(axis=0), out=nearest[columns])
                 hits.append(_hits(cosine, columns.start))
             found.append(_nearest(*map(np.concatenate, zip(*hits, strict=True))) + [rows.start, 0])
-            bar.update(len(features[rows]))
+            bar.update(rows.stop - rows.start)
     return np.concatenate(found), nearest
 
 

@@ -67,7 +67,7 @@ def _copies(found: Examination) -> list[str]:
     crossing = Counter(name for rows in groups for name in found.crosses(rows))
     said = [
         f'Near duplicates: {len(groups):,} groups, {sum(map(len, groups)):,} images; '
-        f'{crossing["splits"]:,} groups cross splits, {crossing["classes"]:,} cross classes. '
+        f'across splits: {crossing["splits"]:,}, across classes: {crossing["classes"]:,}. '
         'near_duplicates.tsv'
     ]
     test, rest = found.test_accuracy(), found.test_accuracy(without_leaked=True)
@@ -110,8 +110,9 @@ def help_needed(found: Examination) -> list[str]:
         )
     low, high = int(counts.argmin()), int(counts.argmax())
     said.append(
-        f'Largest class: {names[high]} ({counts[high]:,}); smallest: {names[low]} '
-        f'({counts[low]:,}), 1 to {counts[high] / max(counts[low], 1):.1f}'
+        f'Largest class: {names[high]} ({counts[high]:,}), '
+        f'{counts[high] / max(counts[low], 1):.1f} times the smallest, {names[low]} '
+        f'({counts[low]:,})'
     )
     return said
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,7 +26,7 @@ class Thumbnails:
 
     brightness, contrast: float32 [n], mean and deviation of the grey values, 0 to 255.
     sharpness: float32 [n], the variance of the Laplacian relative to that of the grey values; 0
-      where nothing varies.
+      where nothing varies, infinite where there are too few pixels to tell.
     """
 
     grey: np.ndarray
@@ -47,6 +48,7 @@ def of(records: Records) -> Thumbnails:
     figures = np.empty((count, 5), np.float32)
     row = 0
     with (
+        codecs.pillow_silenced(),
         progress.bar(count, 'pictures', 'Looking at pixels') as bar,
         left_on_interrupt(decoding_threads()) as pool,
     ):
@@ -96,7 +98,9 @@ def _opened(encoded: bytes) -> tuple[Image.Image, tuple[int, int]]:
 
 
 def _sharpness(values: np.ndarray, variance: float) -> float:
-    if min(values.shape) < 3 or variance < 1e-3:
+    if min(values.shape) < 3:
+        return math.inf
+    if variance < 1e-3:
         return 0.0
     laplacian = values[1:-1, :-2] + values[1:-1, 2:] + values[:-2, 1:-1] + values[2:, 1:-1]
     laplacian -= 4 * values[1:-1, 1:-1]
