@@ -8,6 +8,7 @@ from pathlib import Path
 
 import colours
 import graphs
+import numpy as np
 import planted
 import pytest
 from command_line import Ended, call
@@ -16,6 +17,7 @@ from planted import Planted
 import poets_tfr
 from poets_tfr import tables
 from poets_tfr.errors import InputError
+from poets_tfr.examination.examination import Accuracy
 
 FILES = ['examine.html', 'examine.json', 'near_duplicates.tsv', 'odd.tsv', 'suspects.tsv']
 
@@ -170,6 +172,19 @@ def test_in_python(examined: Examined, model_dir: Path, monkeypatch: pytest.Monk
     assert low <= suspects.expected <= high
     assert len(found.copies.groups()) == 4
     assert '132 images' in repr(found)
+    test = [row for row in range(132) if columns.split_of(row) == 'test']
+    leaked = [
+        row
+        for row in test
+        for group in found.copies.groups()
+        if row in group and any(columns.split_of(other) != 'test' for other in group)
+    ]
+    assert np.flatnonzero(found.leaked).tolist() == leaked != []
+    assert found.crossed.by_split is not None
+    right = {row for row in test if found.crossed.by_split[row].argmax() == columns.labels[row]}
+    assert found.test_accuracy() == Accuracy(len(right), len(test))
+    rest = set(test) - set(leaked)
+    assert found.test_accuracy(without_leaked=True) == Accuracy(len(right & rest), len(rest))
 
 
 @pytest.mark.parametrize(
