@@ -57,9 +57,8 @@ def test_changed_labels_come_first(photos_dir: Path, model_dir: Path, tmp_path: 
         other = rng.choice([each for each in folders if each != folder])
         changed.add(f'{other}/moved_{name}')
         (tmp_path / 'photos' / path).rename(tmp_path / f'photos/{other}/moved_{name}')
-    worst = [
-        row['path'] for row in examine(tmp_path / 'photos', model_dir, tmp_path, 'suspects.tsv')
-    ]
+    rows = examine(tmp_path / 'photos', model_dir, tmp_path, 'suspects.tsv')
+    worst = [row['path'] for row in rows]
     assert len(changed & set(worst[: len(changed)])) >= 0.5 * len(changed)
     assert len(changed & set(worst[: 2 * len(changed)])) >= 0.7 * len(changed)
 
@@ -88,7 +87,8 @@ def test_changed_copies_are_found_and_join_no_others(
         rows = examine(image_dir, model_dir, tmp_path, 'near_duplicates.tsv')
         return {row['path']: row['group'] for row in rows}
 
-    alone = [path for path in paths if path not in groups()]
+    before = groups()
+    alone = [path for path in paths if path not in before]
     rng = np.random.default_rng(0)
     kinds = 'encoded', 'scaled', 'cut', 'brightened'
     original_of = {}
@@ -99,11 +99,8 @@ def test_changed_copies_are_found_and_join_no_others(
             (image_dir / copy).write_bytes(changed_photo(photo.convert('RGB'), kind, rng))
         original_of[copy] = str(path)
     found = groups()
-    together = [
-        copy
-        for copy, original in original_of.items()
-        if found.get(copy, '-') == found.get(original)
-    ]
+    pairs = original_of.items()
+    together = [copy for copy, other in pairs if copy in found and found[copy] == found.get(other)]
     assert len(together) >= 0.95 * len(original_of)
     members: dict[str, set[str]] = {}
     for path, group in found.items():
