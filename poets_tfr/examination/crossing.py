@@ -39,14 +39,15 @@ def validate(columns: Columns, group: np.ndarray, seed: int) -> Crossed:
     masks = [fold != part for fold in draws for part in range(FOLDS)]
     masks += [(draws[0] != part) & (order < share) for share in SHARES[:-1] for part in curve_folds]
     in_train = columns.is_of('train')
-    if 0 < in_train.sum() < len(columns):
+    has_splits = 0 < in_train.sum() < len(columns)
+    if has_splits:
         masks.append(in_train)
     weights = np.stack(masks, axis=1).astype(np.float32)
     head = heads.train(columns.features, labels, classes, weights)
     wanted = np.stack(draws, axis=1) + np.arange(len(draws)) * FOLDS
     scores = heads.scores(head, columns.features, classes, wanted).mean(axis=1)
     by_split = None
-    if len(masks) > len(draws) * FOLDS + len(curve_folds) * (len(SHARES) - 1):
+    if has_splits:
         last = np.full((len(columns), 1), len(masks) - 1)
         by_split = heads.scores(head, columns.features, classes, last)[:, 0]
     curve = _curve(columns, head, draws[0], weights, len(draws) * FOLDS, curve_folds)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poets_tfr.examination import alignment, curve, heads, near_copies, odd, suspects
+from poets_tfr.examination import alignment, crossing, curve, heads, near_copies, odd, suspects
 from poets_tfr.examination.columns import Columns
 from poets_tfr.examination.curve import Curve
 from poets_tfr.examination.thumbnails import Thumbnails
@@ -74,6 +74,34 @@ def test_a_class_without_pictures_is_no_suspicion() -> None:
     assert found.expected == 0
     assert found.expected_range == (0, 0)
     assert len(found.likely()) == 0
+
+
+@pytest.mark.parametrize('is_large', [False, True])
+def test_nothing_is_asked_of_a_head_that_saw_it_or_its_copy(
+    is_large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features that name the pair of a picture: who has seen its twin knows the label."""
+    if is_large:
+        monkeypatch.setattr(crossing, '_LARGE', 0)
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(60), 2)
+    labels = rng.integers(0, 3, 60).astype(np.int32)[group]
+    split = (rng.random(60) < 0.3).astype(np.int32)[group]
+    columns = Columns(
+        ['a', 'b', 'c'], [''] * 120, labels, ['train', 'test'], split, np.zeros(120, 'S32'),
+        np.eye(60, dtype=np.float32)[group] * 8,
+    )  # fmt: skip
+    seen = crossing.validate(columns, np.arange(120), seed=0)
+    unseen = crossing.validate(columns, group, seed=0)
+    assert (seen.scores.argmax(axis=1) == labels).mean() > 0.8
+    assert (unseen.scores.argmax(axis=1) == labels).mean() < 0.6
+    assert unseen.by_split is not None
+    in_train = split == 0
+    assert (unseen.by_split.argmax(axis=1) == labels)[in_train].all()
+    assert len(unseen.curve.accuracy) == (1 if is_large else 5)
+    small, *_, whole = unseen.curve.pictures
+    assert whole == pytest.approx(96, abs=1)
+    assert small == pytest.approx(12, abs=6)
 
 
 def picture(seed: int, noise: float = 0.0) -> np.ndarray:
