@@ -43,7 +43,7 @@ SETTINGS ?= default,configs/best_head.flags
 export SETTINGS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo convert train runs tensorboard screenshot label evaluate serve flowers bench \
+.PHONY: help setup demo convert train examine runs tensorboard screenshot label evaluate serve flowers bench \
 	accuracy test test-slow test-newest docs lint types check release docker clean
 # Targets share an environment and the machine's memory.
 .NOTPARALLEL:
@@ -91,6 +91,10 @@ convert: setup ## IMAGE_DIR -> TFRecords in RECORDS_DIR
 train: setup ## IMAGE_DIR (or RECORDS_DIR) -> a classifier, all stages, in runs/<name>
 	$(if $(RECORDS_DIR),,$(call need,IMAGE_DIR,~/pets))
 	$(PY) tools/retrain.py $(RUN_DIR_FLAG) $(CONVERT_FLAGS) $(TRAIN_FLAGS) $(FLAGS)
+
+examine: setup ## likely wrong labels, near duplicates and odd pictures of IMAGE_DIR (or RECORDS_DIR)
+	$(if $(RECORDS_DIR),,$(call need,IMAGE_DIR,~/pets))
+	$(PY) tools/examine.py $(CONVERT_FLAGS) $(call flag,architecture,ARCHITECTURE) $(FLAGS)
 
 runs: setup ## a table of the runs, and what differs between them
 	@$(PY) tools/runs.py --run_dir="$(RUNS)" $(FLAGS)

@@ -14,6 +14,7 @@ The flow, and the wing that owns each step:
       -> extraction    features, computed only where the cache lacks them     (bottleneck_dir)
       -> training      one softmax layer in a compiled loop; fine-tuning of the network
       -> reporting     metrics, TensorBoard, report.json and report.html      (summaries_dir)
+         (examination: what records and features say of the images' labels, copies and odd ones)
       -> export        output_graph, output_labels; SavedModel, TFLite, .keras
       -> label         an export + images -> labels and scores; the page in the browser
          (export_check: every new export against the trained model; evaluation: an export against
@@ -21,7 +22,8 @@ The flow, and the wing that owns each step:
 
 `api` is the interface, `run` the orchestrator, `cli` the command lines, which call the interface.
 A wing's settings stand in its own settings.py; `settings` says what a setting is. `files` does
-every write (`writable`: whether it is allowed, `locks`: whose turn it is), `downloads` every fetch,
+every write (`writable`: whether it is allowed, `locks`: whose turn it is), `tables` makes them safe
+to read, `downloads` every fetch,
 `progress` shows every wait, `parallel` has the threads,
 `distribution` the GPUs and the other machines, `runtime` starts TensorFlow and the log.
 Importing this package imports no TensorFlow.
@@ -35,16 +37,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = '0.2.0'
 
 if TYPE_CHECKING:
-    from poets_tfr.api import Records, convert, evaluate, features, load, runs, train
+    from poets_tfr.api import Records, convert, evaluate, examine, features, load, runs, train
     from poets_tfr.errors import InputError
+    from poets_tfr.examination.examination import Examination
     from poets_tfr.label.classifier import Classifier, Prediction
     from poets_tfr.run.result import Run
 
 # Name -> the module that has it, imported when it is first asked for (PEP 562).
 _HOME = {
     **dict.fromkeys(
-        ['Records', 'convert', 'evaluate', 'features', 'load', 'runs', 'train'], 'poets_tfr.api'
+        ['Records', 'convert', 'evaluate', 'examine', 'features', 'load', 'runs', 'train'],
+        'poets_tfr.api',
     ),
+    'Examination': 'poets_tfr.examination.examination',
     'InputError': 'poets_tfr.errors',
     'Classifier': 'poets_tfr.label.classifier',
     'Prediction': 'poets_tfr.label.classifier',
@@ -53,12 +58,14 @@ _HOME = {
 
 __all__ = [
     'Classifier',
+    'Examination',
     'InputError',
     'Prediction',
     'Records',
     'Run',
     'convert',
     'evaluate',
+    'examine',
     'features',
     'load',
     'runs',

@@ -20,6 +20,9 @@ from poets_tfr.backbones import frozen
 from poets_tfr.backbones.settings import BackboneConfig
 from poets_tfr.errors import InputError
 from poets_tfr.evaluation import Evaluated
+from poets_tfr.examination import examination, writing
+from poets_tfr.examination.examination import Examination
+from poets_tfr.examination.settings import ExamineConfig
 from poets_tfr.export.settings import ExportConfig
 from poets_tfr.extraction.extract import Extraction, SplitFeatures
 from poets_tfr.extraction.settings import ExtractionConfig
@@ -35,10 +38,11 @@ from poets_tfr.run.result import Run
 from poets_tfr.run.settings import RunConfig, in_cache
 from poets_tfr.settings import build, check_names, names_of
 from poets_tfr.sources.listing import list_images
-from poets_tfr.sources.settings import PLACES, dataset_name_of
+from poets_tfr.sources.settings import PLACES, dataset_name_of, is_inside
 
 log = logging.getLogger('poets_tfr')
 
+EXAMINED = ExamineConfig, ConversionConfig, BackboneConfig, ExtractionConfig
 RUNS = 'runs'  # where runs are kept unless told, in the current folder
 
 Source = str | os.PathLike[str]
@@ -247,6 +251,54 @@ def evaluate(
         model = load(**model)
     classifier = model if isinstance(model, Classifier) else load(model)
     return evaluation.evaluate(config, found, classifier.labeller, classifier.path)
+
+
+def examine(images: Records | Source = '', /, **settings: Any) -> Examination:
+    """Looks for labels that are likely wrong, near duplicates, odd images, and what would help.
+
+    Args:
+      images: a folder with one folder per class; or the records that `convert` made of one.
+      **settings: examine_dir ('': nothing is written), seed, and those of `convert` and `features`:
+        architecture, records_dir, ... by their flags' names. Records and features are made where
+        they lack, and kept in your cache, where `train` finds them.
+
+    Raises:
+      InputError: something you can mend; too few images or classes to say anything.
+
+    >>> found = poets_tfr.examine('~/pets', architecture='mobilenet_0.25_128')   # doctest: +SKIP
+    >>> found.columns.paths[found.suspects.order[0]]              # doctest: +SKIP
+    'cats/rex.jpg'
+    """
+    runtime.start()
+    given = {**in_cache(), **_given(images, settings)}
+    check_names(given, [n for kind in EXAMINED for n in names_of(kind)])
+    wanted = build(ExamineConfig, given)
+    config = RunConfig.of(**{n: v for n, v in given.items() if n not in names_of(ExamineConfig)})
+    place = config.conversion.place
+    if wanted.examine_dir and place and is_inside(wanted.examine_dir, place):
+        raise InputError(
+            f'--examine_dir={wanted.examine_dir} lies in {config.conversion.place_flag}: nothing '
+            'is written among the images; choose a folder elsewhere.'
+        )
+    written = {
+        'examine_dir': wanted.examine_dir,
+        'records_dir': config.conversion.records_dir if place else '',
+        'bottleneck_dir': config.extraction.bottleneck_dir,
+    }
+    writable.refuse([writable.folder_fault(path, n) for n, path in written.items() if path])
+    frozen.check_available(config.backbone)
+    if place:
+        made = conversion.convert(config.conversion, list_images(config.conversion))
+        records = Records(config.conversion.records_dir, made)
+    else:
+        records = Records.open(config.conversion.records_dir)
+    records.check_current()
+    backbone = frozen.load(config.backbone)
+    extraction = Extraction(records, backbone, config.extraction, config.backbone.xla)
+    found = examination.examine(records, extraction.features, backbone.name, wanted.seed)
+    if wanted.examine_dir:
+        writing.save(found, records, wanted.examine_dir)
+    return found
 
 
 def runs(run_dir: Source = RUNS, /) -> list[Run]:

@@ -420,6 +420,7 @@ def test_what_a_target_needs_is_asked_of_pip_at_once_and_a_failure_shown(
         (['label', 'PICTURE=tom.jpg', 'RUN=runs/my pets'], '--graph=runs/my pets'),
         (['serve', 'RUN=~/runs'], f'--graph={os.path.expanduser("~")}/runs'),
         (['evaluate', 'IMAGE_DIR=/x/others'], '--graph=runs'),
+        (['examine', 'IMAGE_DIR=/x/my pets'], '--image_dir=/x/my pets'),
         (['runs'], '--run_dir=runs'),
     ],
 )

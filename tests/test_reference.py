@@ -9,12 +9,16 @@ import pytest
 from command_line import ROOT
 
 import poets_tfr
+from poets_tfr.examination.settings import ExamineConfig
 from poets_tfr.label.settings import EvaluationConfig, LabelConfig, ModelConfig, ServeConfig
 from poets_tfr.run.settings import RunConfig, sections_of
 from poets_tfr.settings import default_of, names_of
 from tools import make_reference
 
-SECTIONS = *sections_of(RunConfig).values(), ModelConfig, LabelConfig, EvaluationConfig, ServeConfig
+SECTIONS = (
+    *sections_of(RunConfig).values(), ModelConfig, LabelConfig, EvaluationConfig, ExamineConfig,
+    ServeConfig,
+)  # fmt: skip
 DEFAULTS = {
     name: default_of(section, name) for section in reversed(SECTIONS) for name in names_of(section)
 }

@@ -17,6 +17,7 @@ from typing import Any
 import poets_tfr
 from poets_tfr import api
 from poets_tfr.evaluation import Evaluated
+from poets_tfr.examination.settings import ExamineConfig
 from poets_tfr.extraction.extract import SplitFeatures
 from poets_tfr.label.settings import EvaluationConfig, LabelConfig, ModelConfig, ServeConfig
 from poets_tfr.records.reading import SplitRecords
@@ -26,12 +27,13 @@ from poets_tfr.settings import Settings, about, default_of, kinds_of, names_of
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs'
 _MADE = '<!-- Made by `make docs` from the docstrings and settings: change these instead. -->'
-_FUNCTIONS = api.train, api.convert, api.features, api.load, api.evaluate, api.runs
+_FUNCTIONS = api.train, api.convert, api.features, api.load, api.evaluate, api.examine, api.runs
 _GIVEN = SplitRecords, SplitFeatures, Evaluated, Metrics  # reached through what is public
 _COMMANDS: dict[str, Sequence[type[Settings]]] = {
     '`poets-retrain`, `poets_tfr.train`': tuple(sections_of(RunConfig).values()),
     '`poets-label`, `poets_tfr.load`': (ModelConfig, LabelConfig),
     '`poets-evaluate`, `poets_tfr.evaluate`': (EvaluationConfig,),
+    '`poets-examine`, `poets_tfr.examine`': (ExamineConfig,),
     '`poets-serve`': (ServeConfig,),
 }
 

@@ -42,6 +42,7 @@ from poets_tfr.records.manifest import (
     tfds_metadata,
     told_left_out,
 )
+from poets_tfr.records.near_duplicates import NearDuplicates
 from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.records.shards import (
     MakeShards,
@@ -103,7 +104,9 @@ class _Result(NamedTuple):
 class _Conversion:
     def __init__(self, config: ConversionConfig, listing: Listing, make_missing: MakeShards):
         self._config, self._given = config, listing
-        self._listed = self._listing = listing  # copies marked; and with their final splits
+        self._near = NearDuplicates.of(config, listing)
+        # Copies marked; with no split left empty; and with their final splits.
+        self._listed = self._filled = self._listing = listing
         self._make_missing = make_missing
         self._job = ShardJob(config, listing.classes)
         self._staging = self._job.staging
@@ -127,7 +130,8 @@ class _Conversion:
         duplicates.report(result.copies, labels, where)
         self._job.source.clean_up()
         self._warn_of_bad(result)
-        damage.report(self._listed, self._listing)
+        damage.report(self._listed, self._filled)
+        self._near.report(self._filled, self._listing)
         return result.manifest
 
     def _standing_result(self) -> _Result | None:
@@ -156,9 +160,11 @@ class _Conversion:
         self._published = _index_digests(self._config.records_dir)
         with _SeenFiles(self._config, self._job.source) as seen:
             self._listed = duplicates.settle(self._config, self._given, seen.sha256_of)
+            self._listed = self._near.dropped(self._listed)
             bad = self._known_to_be_bad(self._listed, seen)
             while True:
-                self._listing, too_small = damage.settle(self._config, self._listed, bad)
+                self._filled, too_small = damage.settle(self._config, self._listed, bad)
+                self._listing = self._near.together(self._filled)
                 plans = plan_shards(self._config, self._listing)
                 indexes = indexes_of(plans, seen)
                 if indexes is None:
@@ -524,6 +530,7 @@ def _manifest(
 
 
 def _without_path(entry: IndexEntry) -> str:
-    if entry.outcome == 'dropped':
-        return 'has the content of another picture'
-    return summed_up(entry.reason)
+    if entry.outcome != 'dropped':
+        return summed_up(entry.reason)
+    is_near = entry.reason.startswith('is a near duplicate')
+    return f'{"is a near duplicate" if is_near else "has the content"} of another picture'

@@ -24,7 +24,7 @@ from typing import Any
 from poets_tfr import files
 from poets_tfr.errors import InputError
 from poets_tfr.progress import printable
-from poets_tfr.records import codecs, schema
+from poets_tfr.records import codecs, near_duplicates, schema
 from poets_tfr.records.duplicates import Duplicate
 from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.settings import names_of
@@ -42,7 +42,7 @@ MOST_IN_TABLE = 50  # classes
 _AT_EACH_END = 10
 _REASONS_SHOWN = 3
 # Records without them in their manifest have the defaults.
-_LATER_SETTINGS = 'min_class_size', 'label_style'
+_LATER_SETTINGS = 'min_class_size', 'label_style', 'near_duplicates', 'on_near_duplicate'
 CONVERT_AGAIN = (
     'run the conversion again (tools/convert_images.py, or retrain.py with --image_dir), which '
     'makes only what is missing'
@@ -225,6 +225,7 @@ def settings_of(config: ConversionConfig) -> dict[str, Any]:
         'classes': sorted(set(config.classes)),
         'split_by': _drawn_by(config),
         'split_prefix': config.hash_prefix,
+        'near_duplicates': near_duplicates.digest_of(config),
         'codecs_version': codecs.VERSION,
         'schema_version': schema.VERSION,
     }

@@ -9,11 +9,12 @@ from typing import ClassVar, Literal
 
 from poets_tfr import files, places
 from poets_tfr.errors import InputError
-from poets_tfr.settings import at_least, matching, setting, within
+from poets_tfr.settings import at_least, matching, require_defaults, setting, within
 from poets_tfr.sources.settings import SourceConfig, dataset_name_of, is_inside
 
 OnBadImage = Literal['skip', 'fail']
 OnDuplicate = Literal['keep', 'drop', 'fail']
+OnNearDuplicate = Literal['group', 'drop']
 
 MAX_PIXELS = 178_956_970  # Pillow's limit against decompression bombs
 _MOST_SIDE = 1_000_000  # pixels; formats end before
@@ -59,6 +60,12 @@ class ConversionConfig(SourceConfig):
     on_duplicate: OnDuplicate = setting('keep',
         'What to do with files of the same content: keep them (and warn of those in two classes or '
         'splits), drop all but the first by name, or fail.', affects='records')
+    near_duplicates: str = setting('',
+        'A near_duplicates.tsv that poets-examine wrote of these images.',
+        affects='records', path='path')
+    on_near_duplicate: OnNearDuplicate = setting('group',
+        'What to do with near_duplicates: keep each group in one split, that of its smallest hash; '
+        'or drop all but the first by name.', affects='records')
     max_pixels: int = setting(MAX_PIXELS,
         'Skip images of more pixels; their header tells, before they are decoded.',
         within(1, 2 * MAX_PIXELS), affects='records')
@@ -83,6 +90,8 @@ class ConversionConfig(SourceConfig):
 
     def check(self) -> None:
         super().check()
+        if not self.near_duplicates:
+            require_defaults(self, ['on_near_duplicate'], 'near_duplicates')
         if self.place and self.records_dir and is_inside(self.records_dir, self.place):
             raise InputError(
                 f'--records_dir={self.records_dir} lies in {self.place_flag}: nothing '

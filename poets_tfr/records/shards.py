@@ -246,7 +246,8 @@ def _skipped(picture: Picture, content: bytes, digest: str, reason: str) -> Inde
 def left_out(picture: Picture) -> IndexEntry:
     """The entry of a file that is not read, for its fault or as a copy."""
     if picture.copy_of:
-        outcome, reason = 'dropped', f'has the content of {picture.copy_of}'
+        what = 'is a near duplicate of' if picture.is_near else 'has the content of'
+        outcome, reason = 'dropped', f'{what} {picture.copy_of}'
     else:
         outcome, reason = 'skipped', picture.fault
     return IndexEntry(

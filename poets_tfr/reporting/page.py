@@ -100,22 +100,12 @@ def render(
       evaluated: the metrics of the splits; the test, or what is nearest to it, is shown.
       thumbnails: a JPEG in base64 for each of its mistakes.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader('poets_tfr.reporting', 'templates'),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_shown,  # of every value on the page: no control characters, nothing but UTF-8
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters['percent'] = _percent
-    environment.filters['shell'] = shlex.quote
-    environment.filters['seconds'] = lambda value: f'{value:,.1f} s'
+    page = environment('poets_tfr.reporting')
+    page.filters['shell'] = shlex.quote
+    page.filters['seconds'] = lambda value: f'{value:,.1f} s'
     main = 'test' if 'test' in evaluated else next(iter(evaluated), '')
     figures = report.get(main)
-    return environment.get_template('report.html').render(
+    return page.get_template('report.html').render(
         report=report,
         main=main,
         figures=figures,
@@ -127,6 +117,22 @@ def render(
         script_digest=base64.b64encode(hashlib.sha256(_FIND.encode()).digest()).decode(),
         mistakes=list(zip(report['mistakes'], thumbnails, strict=True)),
     )
+
+
+def environment(package: str) -> Any:
+    """A jinja2.Environment of the templates of a package, in which nothing on a page can run."""
+    import jinja2
+
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader(package, 'templates'),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,  # of every value on the page: no control characters, nothing but UTF-8
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters['percent'] = _percent
+    return found
 
 
 def _interval(figures: dict[str, Any]) -> tuple[float, float] | None:

@@ -35,6 +35,7 @@ class Picture:
     path, size, mtime_ns, fault, key, place: as in `Listed`.
     label: 0-based index of the class.
     copy_of: the path of the picture of the same content that is taken in its place; '' if none.
+    is_near: whether that shows the same without being the same, byte for byte.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Picture:
     mtime_ns: int
     fault: str = ''
     copy_of: str = ''
+    is_near: bool = False
     key: str = ''
     place: int = 0
 

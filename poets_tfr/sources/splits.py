@@ -55,7 +55,7 @@ def split_percentage(hashed_path: str) -> float:
     return digest % (MAX_NUM_IMAGES_PER_CLASS + 1) * (100.0 / MAX_NUM_IMAGES_PER_CLASS)
 
 
-def _hashed_path(config: SourceConfig, key: str) -> str:
+def hashed_path(config: SourceConfig, key: str) -> str:
     """What the split is decided by. Files that agree up to `_nohash_` stay together."""
     if config.splits_by_given_path:
         return re.sub(r'_nohash_.*$', '', os.path.join(config.hash_prefix, key))
@@ -67,7 +67,7 @@ def _hashed_path(config: SourceConfig, key: str) -> str:
 
 def by_hash(config: SourceConfig, key: str, given: Collection[str] = ()) -> str:
     """The split of a file whatever else its class holds."""
-    return _split_at(split_percentage(_hashed_path(config, key)), _bounds(config, given))
+    return _split_at(split_percentage(hashed_path(config, key)), _bounds(config, given))
 
 
 def drawn(config: SourceConfig, given: Collection[str]) -> list[str]:
@@ -92,7 +92,7 @@ def of_class(
     Raises:
       UnsplittableError: the class is too small for the splits asked for.
     """
-    groups = [_hashed_path(config, key) for key in keys]
+    groups = [hashed_path(config, key) for key in keys]
     percentage = {group: split_percentage(group) for group in groups}
     bounds = _bounds(config, given)
     whole = [group for group, key in zip(groups, keys, strict=True) if key not in bad]

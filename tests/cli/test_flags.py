@@ -66,6 +66,8 @@ OURS = {
     'store_max_side': ('int', 0),
     'max_pixels': ('int', 178956970),
     'on_duplicate': ('string enum', 'keep'),
+    'near_duplicates': ('string', ''),
+    'on_near_duplicate': ('string enum', 'group'),
     'write_index': ('bool', False),
     'num_shards': ('int', 0),
     'shard_mib': ('int', 128),

@@ -1,0 +1,132 @@
+"""Pictures that show the same: found by their features, checked on their pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from poets_tfr import progress
+from poets_tfr.examination import alignment
+from poets_tfr.examination.columns import Columns
+
+LEAST_SIMILARITY = 0.975  # of the pixels; docs/examining.md shows what lies on either side
+_LEAST_COSINE = 0.7  # of the features; what is cut, scaled or brightened keeps more
+_NEIGHBOURS = 10
+_LEAST_UNALIGNED = 0.6  # what is below is no copy, however it is laid
+_ROWS_AT_ONCE, _COLUMNS_AT_ONCE = 1024, 8192
+_MOST_HITS = 1000  # of a row in a tile; of more, only the nearest are looked at
+
+
+@dataclasses.dataclass(frozen=True)
+class NearCopies:
+    """group: int32 [n]; rows of the same number show the same, most are alone in theirs.
+
+    similarity: float32 [n], to the member of the group that is most alike; 0 for a row alone.
+    nearest: float32 [n], cosine of the features to the nearest picture of another content.
+    """
+
+    group: np.ndarray
+    similarity: np.ndarray
+    nearest: np.ndarray
+
+    def groups(self) -> list[np.ndarray]:
+        """The rows of each group of two or more, the largest group first."""
+        order = np.argsort(self.group, kind='stable')
+        parts = np.split(order, np.flatnonzero(np.diff(self.group[order])) + 1)
+        return sorted((part for part in parts if len(part) > 1), key=lambda p: (-len(p), p[0]))
+
+    def seen_elsewhere(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """bool [n]: which of `rows` (bool [n]) have a near copy among `others` (bool [n])."""
+        return rows & np.isin(self.group, np.unique(self.group[others]))
+
+
+def find(columns: Columns, grey: np.ndarray) -> NearCopies:
+    """grey: uint8 [n, 64, 64], the thumbnails."""
+    _, first, content = np.unique(columns.digests, return_index=True, return_inverse=True)
+    pairs, nearest = _neighbours(columns.features, first)
+    pairs = first[pairs]
+    pairs = pairs[alignment.unaligned(grey, pairs) >= _LEAST_UNALIGNED]
+    alike = alignment.similarity(grey, pairs, LEAST_SIMILARITY)
+    pairs, alike = pairs[alike >= LEAST_SIMILARITY], alike[alike >= LEAST_SIMILARITY]
+    similarity = np.zeros(len(columns), np.float32)
+    for side in pairs.T:
+        np.maximum.at(similarity, side, alike)
+    similarity = similarity[first][content]
+    similarity[np.bincount(content)[content] > 1] = 1
+    return NearCopies(_joined(first[content], pairs), similarity, nearest[content])
+
+
+def _neighbours(features: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (int [pairs, 2]) of near features; the nearest's cosine, float32 [chosen].
+
+    Tile by tile, so that memory stays flat, and each pair once.
+
+    chosen: int [chosen], the rows that are compared; pairs are places among them, the smaller one
+      first.
+    """
+    import tensorflow as tf
+
+    count = len(chosen)
+    squares = np.einsum('ni,ni->n', features, features)[chosen]
+    scale = 1 / np.sqrt(np.maximum(squares, 1e-12))
+    nearest = np.full(count, -1, np.float32)
+    found = [np.zeros((0, 2), np.int64)]
+    with progress.bar(count, 'pictures', 'Looking for near duplicates') as bar:
+        for rows in _blocks(0, count, _ROWS_AT_ONCE):
+            these, hits = tf.constant(features[chosen[rows]]), []
+            for columns in _blocks(rows.start, count, _COLUMNS_AT_ONCE):
+                cosine = tf.matmul(these, features[chosen[columns]], transpose_b=True).numpy()
+                cosine *= scale[rows, None]
+                cosine *= scale[columns]
+                if columns.start == rows.start:
+                    cosine[np.tril_indices(len(cosine), 0, cosine.shape[1])] = -1
+                np.maximum(nearest[rows], cosine.max(axis=1), out=nearest[rows])
+                np.maximum(nearest[columns], cosine.max(axis=0), out=nearest[columns])
+                hits.append(_hits(cosine, columns.start))
+            found.append(_nearest(*map(np.concatenate, zip(*hits, strict=True))) + [rows.start, 0])
+            bar.update(rows.stop - rows.start)
+    return np.concatenate(found), nearest
+
+
+def _blocks(first: int, end: int, size: int) -> Iterator[slice]:
+    for at in range(first, end, size):
+        yield slice(at, min(at + size, end))
+
+
+def _hits(cosine: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row, column and cosine of what is near enough; of a row with many, of the nearest alone."""
+    least = np.full(len(cosine), _LEAST_COSINE, np.float32)
+    many = np.count_nonzero(cosine >= _LEAST_COSINE, axis=1) > _MOST_HITS
+    if many.any():
+        least[many] = np.partition(cosine[many], -_NEIGHBOURS, axis=1)[:, -_NEIGHBOURS]
+    rows, columns = np.divmod(np.flatnonzero(cosine >= least[:, None]), cosine.shape[1])
+    return rows, columns + first, cosine[rows, columns]
+
+
+def _nearest(rows: np.ndarray, columns: np.ndarray, cosine: np.ndarray) -> np.ndarray:
+    """int [pairs, 2]: those in which one is among the nearest of the other."""
+    kept = np.zeros(len(rows), bool)
+    for side in rows, columns:
+        order = np.lexsort((-cosine, side))
+        ranked = side[order]
+        rank = np.arange(len(side)) - np.searchsorted(ranked, ranked)
+        kept[order[rank < _NEIGHBOURS]] = True
+    return np.column_stack([rows, columns])[kept]
+
+
+def _joined(group: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """int32 [n]: the groups once the rows of each pair are in one; each named by its first row."""
+    parent = group.tolist()
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    for one, other in pairs.tolist():
+        low, high = sorted((root(one), root(other)))
+        parent[high] = low
+    return np.array([root(row) for row in range(len(parent))], np.int32)
