@@ -14,7 +14,7 @@ from poets_tfr.records.reading import Records
 
 DRAWN = {
     'a/black.png': Image.new('RGB', (300, 100)),
-    'a/half.png': Image.fromarray(np.repeat(np.uint8([[[0] * 3, [200] * 3]]), 50, axis=1)),
+    'a/half.png': Image.fromarray(np.repeat([[[0] * 3, [200] * 3]], 50, axis=1).astype(np.uint8)),
     'a/line.png': Image.fromarray(np.full((1, 9, 3), 77, np.uint8)),
     'b/dots.png': Image.fromarray(np.indices((128, 128)).sum(axis=0).astype(np.uint8) % 2 * 255),
     'b/large.jpg': Image.new('RGB', (3000, 1500), (90, 90, 90)),
