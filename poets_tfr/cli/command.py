@@ -35,10 +35,6 @@ class _Terminated(SystemExit):
     """What SIGTERM raises. Unlike SystemExit, it can be watched by a weak reference."""
 
 
-class _Interrupted(KeyboardInterrupt):
-    """What ^C raises."""
-
-
 class _Command:
     def __init__(
         self,
@@ -50,7 +46,7 @@ class _Command:
     ):
         self._main, self._usage, self._sections = main, usage, sections
         self._keep_unknown, self._goes_on = keep_unknown, goes_on
-        self._status_told = 0
+        self._is_told_to_end = False
         self._lost: weakref.ref[BaseException] | None = None
 
     def run(self, argv: list[str]) -> int:
@@ -59,14 +55,13 @@ class _Command:
         for stream in sys.stdout, sys.stderr:
             if isinstance(stream, io.TextIOWrapper):  # escaped, what the terminal cannot show
                 stream.reconfigure(errors='backslashreplace')
-        former = {signal.SIGTERM: signal.signal(signal.SIGTERM, self._on_signal)}
+        former = signal.signal(signal.SIGTERM, self._on_sigterm)
         try:
-            if signal.getsignal(signal.SIGINT) in (cli.leave_at_once, signal.default_int_handler):
-                signal.signal(signal.SIGINT, self._on_signal)
-                former[signal.SIGINT] = signal.default_int_handler
+            if signal.getsignal(signal.SIGINT) is cli.leave_at_once:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             with _signals_through_tensorflow():
                 status = self._parse_and_run(argv)
-            return self._status_told or status
+            return _TERMINATED if self._is_told_to_end else status
         except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
@@ -81,18 +76,16 @@ class _Command:
             return 1
         finally:
             self._lost = None
-            for number, handler in former.items():
-                signal.signal(number, handler)
+            signal.signal(signal.SIGTERM, former)
 
-    def _on_signal(self, signum: int, frame: Any) -> None:
+    def _on_sigterm(self, signum: int, frame: Any) -> None:
         """Raises what the signal means, and does so again where that is lost.
 
         Callbacks of TensorFlow's, and all that Python calls while it frees an object, swallow what
         is raised in them. What is swallowed is freed, which a weak reference notices.
         """
-        kind = _Terminated if signum == signal.SIGTERM else _Interrupted
-        self._status_told = 128 + signum
-        raised = kind(self._status_told)
+        self._is_told_to_end = True
+        raised = _Terminated(_TERMINATED)
         again = threading.Timer(_SECONDS_UNTIL_TOLD_AGAIN, self._tell_again, [signum])
         again.daemon = True
         self._lost = weakref.ref(raised, lambda _: again.start())

@@ -25,12 +25,12 @@ except KeyboardInterrupt:
 
 
 SIGNAL_IN_DESTRUCTOR = """
-import os, sys, time
+import os, signal, sys, time
 from poets_tfr.cli import command
 
 class Freed:
     def __del__(self):
-        os.kill(os.getpid(), int(sys.argv[1]))
+        os.kill(os.getpid(), signal.SIGTERM)
 
 def main(given, positional):
     Freed()
@@ -40,15 +40,14 @@ sys.exit(command.run(main, '', [], keep_unknown=True))
 """
 
 
-@pytest.mark.parametrize(('number', 'status'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_that_is_lost_is_told_again(number: signal.Signals, status: int) -> None:
+def test_a_signal_that_is_lost_is_told_again() -> None:
     """What is raised while Python frees an object goes no further."""
-    command_line = [sys.executable, '-c', SIGNAL_IN_DESTRUCTOR, str(number.value)]
+    command_line = [sys.executable, '-c', SIGNAL_IN_DESTRUCTOR]
     ended = subprocess.run(
         command_line, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     assert 'Exception ignored in' in ended.stderr
-    assert ended.returncode == status
+    assert ended.returncode == 143
 
 
 @pytest.mark.parametrize('tool', ['retrain', 'label_image', 'serve'])
