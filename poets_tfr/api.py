@@ -357,12 +357,7 @@ def _path(value: Source) -> str:
 
 def _name(given: Mapping[str, Any]) -> str:
     """What a run is called: after its images, or its records."""
-    for name in PLACES:
-        if given.get(name):
-            return (
-                dataset_name_of(given[name])
-                if name != 'image_dir' or os.path.isfile(given[name])
-                else os.path.basename(os.path.abspath(given[name]))
-            )
-    place = given.get('records_dir') or 'run'
-    return os.path.basename(os.path.abspath(str(place))) or 'run'
+    place = str(next(filter(None, map(given.get, (*PLACES, 'records_dir'))), 'run'))
+    if os.path.isfile(place) or given.get('image_tfrecords') or given.get('image_parquet'):
+        return dataset_name_of(place)
+    return os.path.basename(os.path.abspath(place)) or 'run'

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import colours
+import pytest
 
 from poets_tfr.records import conversion
 from poets_tfr.records.manifest import INDEX_SUFFIX, Manifest, ShardIndex
@@ -52,3 +56,17 @@ def identities(records_dir: Path) -> dict[str, tuple[int, int]]:
 
 def index_of(records_dir: Path, shard: str) -> ShardIndex:
     return ShardIndex.load(str(records_dir / (shard + INDEX_SUFFIX)))
+
+
+def made_in(tmp_path_factory: pytest.TempPathFactory, shards: int) -> tuple[Path, Path]:
+    """A picture folder of drawn flowers and its records, so many shards for each split."""
+    image_dir = colours.write(tmp_path_factory.mktemp('pictures') / 'flowers', per_class=40)
+    records_dir = tmp_path_factory.mktemp('records')
+    converted(image_dir, records_dir, num_shards=shards)
+    return image_dir, records_dir
+
+
+def copies_of(made: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """Copies of both that a test may change; the conversion remembers the pictures' folder."""
+    image_dir = Path(shutil.copytree(made[0], tmp_path / 'flowers'))
+    return image_dir, Path(shutil.copytree(made[1], tmp_path / 'records'))

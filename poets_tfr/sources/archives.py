@@ -77,13 +77,15 @@ def members_of(path: str) -> list[Member]:
     if files.is_remote(path):
         raise InputError(f'--image_dir={path}: archives are read on this machine only: copy it.')
     try:
-        found = kept('archive 1', [path], functools.partial(_look_through, path))
+        found = kept('archive 2', [path], functools.partial(_look_through, path))
     except FileNotFoundError:
         raise InputError(
             f'--image_dir: {path} not found (looked at {os.path.abspath(path)}).'
         ) from None
     except PermissionError as error:
         raise InputError(f'--image_dir: {path} cannot be read ({error.strerror}).') from None
+    except InputError:  # it is a ValueError, and says what is wrong
+        raise
     except _DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
@@ -142,7 +144,8 @@ def _in_zip(path: str) -> Iterator[Member]:
 
 def _in_tar(path: str) -> Iterator[Member]:
     stamp = os.stat(path).st_mtime_ns
-    with _plain_tar(path) as plain, tarfile.open(plain, 'r:') as archive:
+    plain = _plain_tar(path)
+    with tarfile.open(plain, 'r:') as archive:
         length = os.stat(plain).st_size
         for info in archive:
             if info.isdir():
@@ -155,6 +158,19 @@ def _in_tar(path: str) -> Iterator[Member]:
             elif info.offset_data + info.size > length:
                 raise tarfile.ReadError('it ends in the middle of a file')
             yield Member(info.name, info.size, info.offset_data, stamp + info.offset_data, fault)
+        _check_end(plain, archive.offset)
+
+
+def _check_end(plain: str, offset: int) -> None:
+    """Raises ReadError where more than zeros follow what tarfile takes for the end.
+
+    At a header that it cannot read it stops without a word, and so do tars joined by `cat`.
+    """
+    with open(plain, 'rb') as file:
+        file.seek(offset)
+        while piece := file.read(_PIECE):
+            if piece.strip(b'\0'):
+                raise tarfile.ReadError(f'no file begins at byte {offset:,}, and more follows')
 
 
 def _is_too_large(size: int, compressed: int) -> bool:
@@ -169,8 +185,7 @@ class ArchiveTree:
     def __init__(self, path: str):
         self.where = path
         self._lock = threading.Lock()
-        self._open: Any = None
-        self._unpacking = contextlib.ExitStack()
+        self._open: zipfile.ZipFile | None = None
 
     def scan(self, path: str) -> list[Entry]:
         folder = self._folders.get(path)
@@ -200,7 +215,6 @@ class ArchiveTree:
             if self._open is not None:
                 self._open.close()
             self._open = None
-            self._unpacking.close()
 
     def clean_up(self) -> None:
         self.close()
@@ -213,7 +227,7 @@ class ArchiveTree:
         """Path below the root -> the file."""
         found = members_of(self.where)
         root = _common_folder(found)
-        return {member.path[len(root) :]: member for member in found if member.path > root}
+        return {m.path[len(root) :]: m for m in found if m.path.startswith(root)}
 
     @functools.cached_property
     def _folders(self) -> dict[str, dict[str, Entry]]:
@@ -233,11 +247,12 @@ class ArchiveTree:
     def _read(self, member: Member, size: int) -> bytes:
         """Raises OSError: the archive is gone or damaged there."""
         try:
-            archive = self._opened()
-            if isinstance(archive, zipfile.ZipFile):
-                with archive.open(self._infos[member.offset]) as file:
-                    return file.read(size) if size < member.size else file.read()
-            content = os.pread(archive.fileno(), size, member.offset)
+            if self.where.lower().endswith('.zip'):
+                with self._opened().open(self._infos[member.offset]) as file:
+                    content = file.read(size)  # never more than the archive says it has
+            else:
+                with open(self._plain(), 'rb') as file:  # open for long, many shards are too many
+                    content = os.pread(file.fileno(), size, member.offset)
         except _DAMAGE as error:
             reason = str(error) or type(error).__name__
             raise OSError(errno.EIO, f'damaged in the archive ({reason})', self.where) from None
@@ -249,15 +264,17 @@ class ArchiveTree:
     def _infos(self) -> dict[int, zipfile.ZipInfo]:
         return {info.header_offset: info for info in self._opened().infolist()}
 
-    def _opened(self) -> Any:
+    def _opened(self) -> zipfile.ZipFile:
         with self._lock:
             if self._open is None:
-                if self.where.lower().endswith('.zip'):
-                    self._open = zipfile.ZipFile(self.where)
-                else:
-                    plain = self._unpacking.enter_context(_plain_tar(self.where))
-                    self._open = open(plain, 'rb')  # noqa: SIM115
+                self._open = zipfile.ZipFile(self.where)
             return self._open
+
+    def _plain(self) -> str:
+        if not is_compressed_tar(self.where):
+            return self.where
+        with self._lock:
+            return _plain_tar(self.where)
 
 
 def _common_folder(members: Sequence[Member]) -> str:
@@ -272,17 +289,15 @@ def _common_folder(members: Sequence[Member]) -> str:
     return root if any('/' in path for path in within) else ''
 
 
-@contextlib.contextmanager
-def _plain_tar(path: str) -> Iterator[str]:
+def _plain_tar(path: str) -> str:
     """The path of the tar, decompressed where it has to be."""
     if not is_compressed_tar(path):
-        yield path
-        return
+        return path
     plain = _place_of_plain(path)
     if not os.path.exists(plain):
         with files.replacing(plain) as part:
             _decompress(path, part)
-    yield plain
+    return plain
 
 
 def _place_of_plain(path: str) -> str:

@@ -21,6 +21,7 @@ from poets_tfr.progress import printable
 from poets_tfr.sources import names, remarks
 from poets_tfr.sources.class_folders import scan_root
 from poets_tfr.sources.folders import Folders, PictureFile
+from poets_tfr.sources.headers import one_line
 from poets_tfr.sources.settings import SourceConfig
 from poets_tfr.sources.source import Inventory, Listed, Tree
 from poets_tfr.sources.split_folders import split_named
@@ -58,7 +59,13 @@ def metadata_in(tree: Tree) -> str:
     top = {entry.name for entry in scan_root(tree) if entry.is_file}
     for name in _METADATA:
         if name in top:
-            table = _read(f'{tree.where}/{name}', tree.read(name))
+            try:
+                table = _read(f'{tree.where}/{name}', tree.read(name))
+            except (
+                InputError
+            ) as error:  # class folders may hold a file of this name that is no list
+                log.warning('WARNING: not taken as a list of labels: %s', error.with_dashes)
+                continue
             if _found(table.columns, LABEL_NAMES) and 'file_name' in table.columns:
                 return name
     return ''
@@ -196,22 +203,34 @@ def _rows(config: SourceConfig, table: Table) -> Iterator[_Row]:
     split = _split_column(config, table)
     at = {name: table.columns.index(name) for name in (path, label, split) if name}
     for number, values in table.rows:
-
-        def value(column: str, values: Sequence[Any] = values) -> str:
-            found = values[at[column]] if column and at[column] < len(values) else None
-            return '' if found is None else str(found).strip()
-
+        if len(values) > len(table.columns):
+            raise InputError(
+                f'{table.where}, row {number} has {len(values)} values, the header names '
+                f'{len(table.columns)}: put a value with the delimiter in it into quotes.'
+            )
+        cells = {
+            column: _cell(f'{table.where}, row {number}: the column {column}', values, place)
+            for column, place in at.items()
+        }
         for column in path, label:
-            if not value(column):
+            if not cells[column]:
                 raise InputError(f'{table.where}, row {number}: the column {column} is empty.')
-        word = value(split)
+        word = cells.get(split, '')
         named = split_named(word)
         if word and not named:
             raise InputError(
                 f'{table.where}, row {number}: the split {word!r} is not understood: train, '
                 'validation or test are. --split_column=none leaves the column out.'
             )
-        yield _Row(number, value(path), value(label), named)
+        yield _Row(number, cells[path], cells[label], named)
+
+
+def _cell(where: str, values: Sequence[Any], place: int) -> str:
+    """A value as text; '' where the row is shorter. Raises InputError: it is several values."""
+    found = values[place] if place < len(values) else None
+    if isinstance(found, list | dict):
+        raise InputError(f'{where} holds {found!r}; one value is wanted.')
+    return '' if found is None else str(found).strip()
 
 
 def _split_column(config: SourceConfig, table: Table) -> str:
@@ -298,6 +317,8 @@ def _read_csv(where: str, text: str) -> Table:
     if not rows:
         raise InputError(f'{where} is empty.')
     columns = [name.strip() for name in rows[0][1]]
+    if twice := [name for name in columns if name and columns.count(name) > 1]:
+        raise InputError(f'{where}: two columns are named {twice[0]!r}: rename one.')
     if re.search(r'\.(jpe?g|png|webp|heic|tiff?|bmp|gif|avif)$', columns[0], re.IGNORECASE):
         raise InputError(
             f'{where}: its first line ({header.strip()[:80]}) names an image: put a line with the '
@@ -309,7 +330,7 @@ def _read_csv(where: str, text: str) -> Table:
 def _read_jsonl(where: str, text: str) -> Table:
     columns: dict[str, None] = {}
     objects = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split('\n'), 1):  # a string may hold other line ends
         if not line.strip():
             continue
         try:
@@ -330,6 +351,6 @@ def _read_parquet(where: str, content: bytes) -> Table:
     try:
         table = arrow.read_table(io.BytesIO(content))
     except Exception as error:
-        raise InputError(f'{where} is not a Parquet file ({names.one_line(error)}).') from None
+        raise InputError(f'{where} is not a Parquet file ({one_line(error)}).') from None
     columns = [table.column(name).to_pylist() for name in table.column_names]
     return Table(where, table.column_names, list(enumerate(zip(*columns, strict=True), 1)))

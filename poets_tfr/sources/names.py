@@ -61,7 +61,3 @@ def pyarrow_parquet(where: str) -> Any:
             'parquet).'
         ) from None
     return pyarrow.parquet
-
-
-def one_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:160] if str(error).strip() else repr(error)

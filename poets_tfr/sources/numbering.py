@@ -43,9 +43,15 @@ def name_of(
 
 
 def check_texts(where: str, labels: Sequence[tuple[int | None, str]]) -> None:
-    """Raises InputError where one number has two names."""
+    """Raises InputError where one number has two names, or two numbers have one."""
     text_of: dict[int | None, str] = {}
+    number_of: dict[str, int | None] = {}
     for number, text in labels:
+        if number_of.setdefault(text, number) != number:
+            raise InputError(
+                f'{where}: the labels {number_of[text]} and {number} are both {text!r}, and would '
+                'become one class: give other names with --label_names.'
+            )
         if number is not None and text_of.setdefault(number, text) != text:
             raise InputError(
                 f'{where}: the label {number} is {text_of[number]!r} in one record and {text!r} in '

@@ -21,7 +21,7 @@ from poets_tfr import files, progress
 from poets_tfr.errors import InputError
 from poets_tfr.places import user_cache_dir
 from poets_tfr.sources import names, numbering, record_splits
-from poets_tfr.sources.headers import BEGINNING, kind_of
+from poets_tfr.sources.headers import BEGINNING, kind_of, one_line
 from poets_tfr.sources.kept import kept
 from poets_tfr.sources.label_lists import LABEL_NAMES
 from poets_tfr.sources.record_paths import RecordPaths
@@ -63,14 +63,13 @@ class Parquet:
         rows = [_Row(*row) for row in found['rows']]
         if not rows:
             raise InputError(f'{self._flag}: there are no rows in {len(paths)} files.')
-        given = names.read(config.label_names) if config.label_names else found['names']
-        numbers = [row.number for row in rows]
+        given = names.read(config.label_names) if config.label_names else None
         if not given and all(row.text for row in rows):
             labels = [row.text for row in rows]
         else:
-            name_of = numbering.name_of(self._flag, '0', numbers, given or None)
+            name_of = numbering.name_of(self._flag, '0', [row.number for row in rows], given)
             labels = [name_of(row) for row in rows]
-        own = RecordPaths([os.path.basename(path) for path in paths], rows)
+        own = RecordPaths(paths, rows)
         stamps = [os.stat(path).st_mtime_ns for path in paths]
         images = [
             Listed(
@@ -109,7 +108,7 @@ class Parquet:
 
     @property
     def _what(self) -> str:
-        return json.dumps(['parquet 1', self._config.image_key, self._config.label_column])
+        return json.dumps(['parquet 2', self._config.image_key, self._config.label_column])
 
     @property
     def _copy(self) -> str:
@@ -119,17 +118,16 @@ class Parquet:
 
     def _look_through(self) -> dict[str, Any]:
         rows: list[_Row] = []
-        begins, label_names = 0, None
-        for number, (image, label, schema_names, batches) in enumerate(self._each_file()):
-            label_names = label_names or schema_names
+        begins = 0
+        for number, (image, label, label_names, batches) in enumerate(self._each_file()):
             for batch in batches:
                 images, labels = batch.column(image).to_pylist(), batch.column(label).to_pylist()
                 for content, value in zip(images, labels, strict=True):
                     encoded, name = _parts(content)
-                    row = _row(number, begins, encoded, value, name)
+                    row = _row(number, begins, encoded, value, name, label_names)
                     begins += row.size
                     rows.append(row)
-        return {'rows': rows, 'names': label_names}
+        return {'rows': rows}
 
     def _copy_images(self) -> None:
         with files.replacing(self._copy) as part, open(part, 'wb') as target:
@@ -155,7 +153,7 @@ class Parquet:
                     file = arrow.ParquetFile(path)
                 except Exception as error:
                     raise InputError(
-                        f'--image_parquet: {path} is no Parquet file ({names.one_line(error)}).'
+                        f'--image_parquet: {path} is no Parquet file ({one_line(error)}).'
                     ) from None
                 with file:
                     image, label = self._columns(path, file.schema_arrow)
@@ -199,9 +197,14 @@ def _parts(content: Any) -> tuple[bytes, str]:
     return content or b'', ''
 
 
-def _row(file: int, begins: int, encoded: bytes, label: Any, name: str) -> _Row:
+def _row(
+    file: int, begins: int, encoded: bytes, label: Any, name: str, label_names: list[str] | None
+) -> _Row:
+    """label_names: of the row's own file, whose classes may be in another order than others'."""
     number = label if isinstance(label, int) and not isinstance(label, bool) else None
     text = '' if label is None or number is not None else str(label)
+    if label_names and number is not None and 0 <= number < len(label_names):
+        text = label_names[number]
     kind = kind_of(encoded[:BEGINNING]) or ''
     return _Row(file, begins, len(encoded), number, text, name, kind)
 

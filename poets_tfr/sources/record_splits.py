@@ -37,8 +37,9 @@ def of_files(config: SourceConfig, paths: Sequence[str]) -> list[str]:
 
 
 def _of_name(name: str) -> str:
+    """The last word counts: `my_test-train-00000-of-00001` is of train."""
     words = [split_named(word) for word in re.split(r'[-_.]', name)]
-    return next(filter(None, words), '')
+    return next(filter(None, reversed(words)), '')
 
 
 def _of_folder(path: str) -> str:

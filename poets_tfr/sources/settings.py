@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 from poets_tfr.errors import InputError
 from poets_tfr.settings import Settings, at_least, default_of, setting, within
@@ -43,8 +43,6 @@ def dataset_name_of(place: str) -> str:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceConfig(Settings):
     """What people have: images, their labels and their splits."""
-
-    TITLE: ClassVar[str] = 'Images'
 
     # fmt: off
     image_dir: str = setting('',

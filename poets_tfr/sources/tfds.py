@@ -23,8 +23,11 @@ class Keys(NamedTuple):
     names: tuple[str, ...] = ()
 
 
-def keys_in_folder(directory: str) -> Keys | None:
+def keys_in_folder(directory: str, image: str = '', label: str = '') -> Keys | None:
     """Those of features.json, with the names of the labels; None where there is no such file.
+
+    Args:
+      image, label: keys that are known already.
 
     Raises:
       InputError: it is damaged, or has several images or labels of which none is the usual one.
@@ -37,8 +40,9 @@ def keys_in_folder(directory: str) -> Keys | None:
         return None
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f'--image_tfrecords: {path} cannot be read ({error}).') from None
-    image = _only(path, features, 'Image', ['image', 'image/encoded'], 'image_key')
-    label = _only(path, features, 'ClassLabel', ['label', 'image/class/label'], 'label_key')
+    image = image or _only(path, features, 'Image', ['image', 'image/encoded'], 'image_key')
+    usual = ['label', 'image/class/label']
+    label = label or _only(path, features, 'ClassLabel', usual, 'label_key')
     texts = [key for key, kind in features.items() if kind == 'Text']
     named = next((key for key in texts if key.rpartition('/')[2] in _NAMES), '')
     text = 'image/class/text' if 'image/class/text' in texts else ''

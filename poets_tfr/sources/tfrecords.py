@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from poets_tfr import progress
 from poets_tfr.errors import InputError
 from poets_tfr.sources import names, numbering, record_splits
-from poets_tfr.sources.headers import BEGINNING, begins_like_a_picture, kind_of
+from poets_tfr.sources.headers import BEGINNING, begins_like_a_picture, kind_of, one_line
 from poets_tfr.sources.kept import kept
 from poets_tfr.sources.record_paths import RecordPaths
 from poets_tfr.sources.settings import SourceConfig
@@ -103,7 +103,8 @@ class TFRecords:
 
     @functools.cached_property
     def _known(self) -> Keys | None:
-        return keys_in_folder(os.path.dirname(self._files[0]))
+        image, label = self._config.image_key, self._config.label_key
+        return keys_in_folder(os.path.dirname(self._files[0]), image, label)
 
     @functools.cached_property
     def _found(self) -> dict[str, Any]:
@@ -111,7 +112,7 @@ class TFRecords:
         paths, config = self._files, self._config
         known = self._known
         asked = [config.image_key, config.label_key]
-        what = json.dumps(['tfrecords 1', asked, known])
+        what = json.dumps(['tfrecords 2', asked, known])
         found: dict[str, Any] = kept(what, paths, lambda: _look_through(config, paths, known))
         return found
 
@@ -228,7 +229,7 @@ def _examples(path: str) -> Iterator[tuple[int, Any]]:
     except Exception as error:  # protobuf's DecodeError has no public name
         raise InputError(
             f'--image_tfrecords: {path}: the record at byte {offset:,} is no tf.train.Example '
-            f'({names.one_line(error)}).'
+            f'({one_line(error)}).'
         ) from None
 
 

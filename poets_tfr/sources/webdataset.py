@@ -21,6 +21,7 @@ from poets_tfr.progress import printable
 from poets_tfr.sources import names, record_splits, remarks
 from poets_tfr.sources.archives import ArchiveTree, Member, members_of
 from poets_tfr.sources.folders import is_picture
+from poets_tfr.sources.headers import one_line
 from poets_tfr.sources.record_paths import short_names
 from poets_tfr.sources.settings import SourceConfig
 from poets_tfr.sources.source import Inventory, Listed, Readable
@@ -190,7 +191,7 @@ def _label(shard: ArchiveTree, member: Member) -> str:
     try:
         text = shard.read_at(member.offset, member.size).decode('utf-8-sig').strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f'{where} cannot be read ({names.one_line(error)}).') from None
+        raise InputError(f'{where} cannot be read ({one_line(error)}).') from None
     if member.path.lower().endswith('.json'):
         text = _label_in_json(where, text)
     if not text:
@@ -205,7 +206,7 @@ def _label_in_json(where: str, text: str) -> str:
         raise InputError(f'{where} is not JSON.') from None
     if not isinstance(value, dict):
         return str(value)
-    found = [name for name in _IN_JSON if name in value]
+    found = [name for name in _IN_JSON if value.get(name) is not None]
     if not found:
         raise InputError(
             f'{where} has no {", ".join(_IN_JSON)}; its keys are {", ".join(map(str, value))}.'

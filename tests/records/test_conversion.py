@@ -16,7 +16,17 @@ from typing import Any
 import colours
 import pytest
 import tensorflow as tf
-from conversion import config, contents, converted, identities, index_of, listed, splits_of
+from conversion import (
+    config,
+    contents,
+    converted,
+    copies_of,
+    identities,
+    index_of,
+    listed,
+    made_in,
+    splits_of,
+)
 
 from poets_tfr import files, locks
 from poets_tfr.errors import InputError
@@ -30,18 +40,13 @@ SHARDS = 3
 @pytest.fixture(scope='module')
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A picture folder and its records, three shards for each split. Read only."""
-    image_dir = colours.write(tmp_path_factory.mktemp('pictures') / 'flowers', per_class=40)
-    records_dir = tmp_path_factory.mktemp('records')
-    converted(image_dir, records_dir, num_shards=SHARDS)
-    return image_dir, records_dir
+    return made_in(tmp_path_factory, SHARDS)
 
 
 @pytest.fixture
 def copies(made: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
-    """Copies of both that the test may change; the conversion remembers the pictures' folder."""
-    image_dir = Path(shutil.copytree(made[0], tmp_path / 'flowers'))
-    records_dir = Path(shutil.copytree(made[1], tmp_path / 'records'))
-    return image_dir, records_dir
+    """Copies of both that the test may change."""
+    return copies_of(made, tmp_path)
 
 
 def fresh(image_dir: Path, tmp_path: Path) -> dict[str, bytes]:

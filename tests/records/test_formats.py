@@ -14,7 +14,14 @@ import odd_files
 import odd_formats
 import pytest
 from command_line import call
-from conversion import contents, converted, identities, index_of
+from conversion import (
+    contents,
+    converted,
+    copies_of,
+    identities,
+    index_of,
+    made_in,
+)
 
 from poets_tfr.records import decoders
 from poets_tfr.records.manifest import digest_of
@@ -27,17 +34,13 @@ DATA = Path(__file__).parents[1] / 'data/formats'
 @pytest.fixture(scope='module')
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A picture folder and its records, three shards for each split. Read only."""
-    image_dir = colours.write(tmp_path_factory.mktemp('pictures') / 'flowers', per_class=40)
-    records_dir = tmp_path_factory.mktemp('records')
-    converted(image_dir, records_dir, num_shards=SHARDS)
-    return image_dir, records_dir
+    return made_in(tmp_path_factory, SHARDS)
 
 
 @pytest.fixture
 def copies(made: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
     """Copies of both that the test may change."""
-    image_dir = Path(shutil.copytree(made[0], tmp_path / 'flowers'))
-    return image_dir, Path(shutil.copytree(made[1], tmp_path / 'records'))
+    return copies_of(made, tmp_path)
 
 
 def shard_of(records_dir: Path, path: str) -> str:

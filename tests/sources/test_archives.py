@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from command_line import call
 from conversion import contents, converted, identities, listed, splits_of
 
 from poets_tfr.errors import InputError
+from poets_tfr.sources.archives import ArchiveTree
 
 pytestmark = pytest.mark.usefixtures('cache')
 
@@ -165,9 +167,62 @@ def test_an_archive_that_ends_too_soon(
 def test_a_bomb_is_refused(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('poets_tfr.sources.archives._LEAST_TO_JUDGE', 1 << 20)
     archive = tar_writer('w:gz')(tmp_path / 'a.tgz', {'a/1.bmp': bytes(64 << 20)})
-    with pytest.raises(InputError, match='and so is taken for a bomb'):
+    with pytest.raises(InputError) as raised:
         listed(archive)
+    assert 'and so is taken for a bomb' in str(raised.value)
+    assert 'damaged' not in str(raised.value)
     assert not list((cache / 'unpacked').glob('*'))
+
+
+def test_a_tar_with_a_damaged_header_or_joined_tars_drops_nothing_silently(
+    flowers: Path, tmp_path: Path
+) -> None:
+    archive = tar_writer('w')(tmp_path / 'a.tar', files_in(flowers))
+    whole = archive.read_bytes()
+    damaged = bytearray(whole)
+    damaged[damaged.index(b'Red_Roses/005.png')] ^= 1  # its checksum is wrong now
+    for content in bytes(damaged), whole + whole:
+        archive.write_bytes(content)
+        with pytest.raises(InputError, match=r'is damaged or no archive \(no file begins at byte'):
+            listed(archive)
+
+
+@pytest.mark.parametrize('name', ['Pets', 'pets'])
+def test_a_folder_beside_what_a_mac_leaves(flowers: Path, tmp_path: Path, name: str) -> None:
+    files = files_in(flowers, f'{name}/')
+    left = {f'__MACOSX/{name}/bluebells/._001.jpg': b'x', f'{name}/.DS_Store': b'x'}
+    archive = write_zip(tmp_path / 'a.zip', {**files, **left})
+    folders = [entry.name for entry in ArchiveTree(str(archive)).scan('') if entry.is_dir]
+    assert folders == ['Green Grass', 'Red_Roses', 'bluebells']
+    assert splits_of(listed(archive)) == splits_of(listed(flowers))
+
+
+def test_a_zip_that_lies_about_a_size_takes_no_memory(flowers: Path, tmp_path: Path) -> None:
+    large = {'bluebells/large.bmp': b'BM' + bytes(64 << 20)}
+    archive = write_zip(tmp_path / 'a.zip', {**files_in(flowers), **large})
+    content = bytearray(archive.read_bytes())
+    at = content.rindex(b'PK\1\2')  # where the list of members has the last one
+    content[at + 24 : at + 28] = (1000).to_bytes(4, 'little')
+    archive.write_bytes(content)
+    tree = ArchiveTree(str(archive))
+    tree.read('bluebells/001.jpg')
+    tracemalloc.start()
+    try:
+        with pytest.raises(OSError, match='damaged in the archive'):
+            tree.read('bluebells/large.bmp')
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+        tree.close()
+
+
+def test_no_shard_stays_open(flowers: Path, tmp_path: Path) -> None:
+    archive = tar_writer('w')(tmp_path / 'a.tar', files_in(flowers))
+    tree = ArchiveTree(str(archive))
+    before = os.listdir('/proc/self/fd')
+    content = tree.read('bluebells/001.jpg')
+    assert content == (flowers / 'bluebells/001.jpg').read_bytes()
+    assert os.listdir('/proc/self/fd') == before
 
 
 def test_a_damaged_index_is_made_again(flowers: Path, tmp_path: Path, cache: Path) -> None:

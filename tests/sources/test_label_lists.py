@@ -92,6 +92,26 @@ def test_metadata_without_labels_is_none(tmp_path: Path) -> None:
     assert {*labels_of(image_dir).values()} == {'a', 'b'}
 
 
+@pytest.mark.parametrize('content', [b'caf\xe9', b'file_name,label\n1.jpg,"cat\n'])
+def test_metadata_that_is_no_list_does_not_stop_class_folders(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    image_dir = touch(tmp_path, [f'{c}/{n}.jpg' for c in 'ab' for n in range(5)])
+    write(image_dir / 'metadata.csv', content)
+    assert {*labels_of(image_dir).values()} == {'a', 'b'}
+    assert 'WARNING: not taken as a list of labels: ' in caplog.text
+
+
+def test_json_lines(image_dir: Path, tmp_path: Path) -> None:
+    path = tmp_path / 'a.jsonl'
+    described = [{**json.loads(line), 'text': 'one\u2028two'} for line in LINES]
+    write(path, '\n'.join(json.dumps(each, ensure_ascii=False) for each in described))
+    assert labels_of(image_dir, str(path)) == WANTED
+    write(path, json.dumps({'file_name': '1.jpg', 'label': ['cat', 'dog']}))
+    with pytest.raises(InputError, match=r"the column label holds \['cat', 'dog'\]; one value"):
+        labels_of(image_dir, str(path))
+
+
 def test_splits_are_those_of_the_list(
     image_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -162,6 +182,8 @@ def test_what_is_missing_is_skipped_and_what_is_not_listed_ignored(
         ('file_name,label,split\n1.jpg,cat,train\n2.jpg,dog,\n', 'row 3: the split is empty'),
         ('file_name,label\nx.jpg,cat\ny.jpg,dog\n', 'first is x.jpg, and there is 0.jpg.'),
         ('file_name,label\n1.jpg,"cat\n', 'is not a table ('),
+        ('file_name,label\n1.jpg,cat, large\n', 'row 2 has 3 values, the header names 2: put a'),
+        ('file_name,label,label\n1.jpg,cat,dog\n', "two columns are named 'label': rename one."),
         (b'file_name,label\n1.jpg,caf\xe9\n', 'is not UTF-8 text (byte 25): save it as UTF-8.'),
         ('file_name,label\n1.jpg,cat\n2.jpg,cat\n', "the only one is 'cat'."),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import colours
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -66,6 +67,17 @@ def test_file_names_give_splits(
     assert 'Splits: train and test given by the names of the files.' in caplog.text
     assert 'WARNING: classes without images in test: 1 (Green Grass).' in caplog.text
     assert 'train-00000-of-00001.parquet/00000020.jpg' in splits_of(listing), 'a name that repeats'
+
+
+def test_each_file_has_its_own_names_and_files_of_one_name_stay_apart(tmp_path: Path) -> None:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    for split, names in ('train', ['cats', 'dogs']), ('test', ['dogs', 'cats']):
+        columns = {'image': [colours.encoded(pixels)] * 6, 'label': [0] * 4 + [1] * 2}
+        write(tmp_path / split / '0.parquet', columns, names)
+    listing = listed('', image_parquet=str(tmp_path / '*/*'), validation_percentage=0)
+    assert [name for name, _ in listing.classes] == ['cats', 'dogs']
+    assert listing.counts() == {'train': [4, 2], 'validation': [0, 0], 'test': [2, 4]}
+    assert 'test/0.parquet/00000000.jpg' in splits_of(listing)
 
 
 @pytest.mark.parametrize('kind', ['text', 'file', 'numbers'])

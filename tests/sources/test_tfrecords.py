@@ -185,6 +185,37 @@ def test_labels_that_contradict(
         from_tfrecords(path, label_names=names_file(tmp_path), **settings)
 
 
+def test_two_numbers_with_one_name(tmp_path: Path) -> None:
+    path = write(tmp_path / 'a.tfrecord', [
+        {'image/encoded': b'\xff\xd8\xff', 'image/class/label': n, 'image/class/text': b'crane'}
+        for n in (134, 517)
+    ])  # fmt: skip
+    with pytest.raises(InputError, match="the labels 134 and 517 are both 'crane', and would"):
+        from_tfrecords(path)
+
+
+def test_the_last_word_of_a_name_is_its_split(flowers: Path, tmp_path: Path) -> None:
+    for name in 'my_test-train-0.tfrecord', 'my_test-test-0.tfrecord':
+        write(tmp_path / name, of_folder(flowers, slim(0, with_text=True)))
+    listing = from_tfrecords(tmp_path / '*', validation_percentage=0)
+    assert listing.counts() == {'train': [12] * 3, 'validation': [0] * 3, 'test': [12] * 3}
+
+
+def test_of_several_features_flags_choose(tmp_path: Path) -> None:
+    kinds = {'left': 'image_feature.Image', 'right': 'image_feature.Image',
+             'label': 'class_label_feature.ClassLabel'}  # fmt: skip
+    top = {'pythonClassName': 'x.FeaturesDict', 'featuresDict': {'features': {
+        key: {'pythonClassName': f'x.{kind}'} for key, kind in kinds.items()
+    }}}  # fmt: skip
+    (tmp_path / 'features.json').write_text(json.dumps(top))
+    content = colours.encoded(np.zeros((8, 8, 3), np.uint8))
+    records: list[Values] = [{'left': b'', 'right': content, 'label': n % 2} for n in range(8)]
+    path = write(tmp_path / 'a.tfrecord', records)
+    with pytest.raises(InputError, match=r'\(left, right\): choose with image_key'):
+        from_tfrecords(path)
+    assert len(from_tfrecords(path, image_key='right').pictures) == 8
+
+
 def test_a_number_with_two_names(tmp_path: Path) -> None:
     path = write(tmp_path / 'a.tfrecord', [
         {'image/encoded': b'\xff\xd8\xff', 'image/class/label': 1, 'image/class/text': text}

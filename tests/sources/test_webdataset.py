@@ -124,6 +124,7 @@ def test_what_has_no_label_is_told_and_left_out(
     ('files', 'place', 'message'),
     [
         ({'1.jpg': b'x', '1.json': b'{"caption": 1}'}, 's*.tar', '1.json has no label, class, cls'),
+        ({'1.jpg': b'x', '1.json': b'{"label": null}'}, 's*.tar', '1.json has no label, class'),
         ({'1.jpg': b'x', '1.json': b'nothing'}, 's*.tar', '1.json is not JSON.'),
         ({'1.jpg': b'x', '1.cls': b''}, 's*.tar', '1.cls is empty: a label is wanted.'),
         ({'1.jpg': b'x', '1.md': b''}, 's*.tar', 'no key.jpg with key.cls, key.txt or key.json'),
