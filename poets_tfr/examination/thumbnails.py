@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
 from collections.abc import Iterator
 
@@ -14,6 +13,7 @@ from poets_tfr import progress
 from poets_tfr.parallel import decoding_threads, left_on_interrupt, ordered
 from poets_tfr.records import codecs
 from poets_tfr.records.reading import Records
+from poets_tfr.sources import pillow
 
 SIDE = 64  # pixels of a thumbnail, which is square whatever the picture is
 _LOOKED_AT = 256  # pixels: how large a picture is where its sharpness is measured
@@ -88,7 +88,7 @@ def _look_at(encoded: bytes) -> tuple[np.ndarray, tuple[float, ...]]:
 def _opened(encoded: bytes) -> tuple[Image.Image, tuple[int, int]]:
     """In grey, perhaps smaller, and its full size."""
     try:
-        picture = Image.open(io.BytesIO(encoded))
+        picture = pillow.opened(encoded, codecs.kind_of(encoded) or 'JPEG')
         size = picture.size
         picture.draft('L', (_LOOKED_AT, _LOOKED_AT))
         return picture.convert('L'), size
