@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.data import Data
-from benchmarks.measuring import Row, Work, compare
+from benchmarks.measuring import Row, Work, against, compare, median_rates
 from benchmarks.peers import decode_only
 from poets_tfr import files, parallel
 from poets_tfr.backbones.frozen import Backbone
@@ -28,19 +28,25 @@ from tools import drawing
 
 _PICTURES_S = 'pictures/s'
 _CLASSES, _PER_CLASS = 5, 24
-_WIDTH, _HEIGHT = 4032, 3024
+_WIDTH = 4032
 _QUALITY = 90
 _MAX_SIDE = 1024
-_REPEATS = 5
+_REPEATS = 3
 
 
-def large(data: Data, per_class: int = _PER_CLASS, width: int = _WIDTH) -> list[Row]:
+def large(
+    data: Data, per_class: int = _PER_CLASS, width: int = _WIDTH, repeats: int = _REPEATS
+) -> list[Row]:
     """Conversion with and without --store_max_side, and features from records of both."""
     photos = os.path.join(data.work_dir, f'phone-photos-{width}')
     write_phone_photos(photos, per_class, width)
     data = dataclasses.replace(data, images=photos)
     work = tempfile.mkdtemp(dir=data.work_dir)
-    rows = [*_scaling(data, work), *_converting(data, work), *_features(data, work)]
+    rows = [
+        row
+        for measure in (_scaling, _converting, _features)
+        for row in measure(data, work, repeats)
+    ]
     shutil.rmtree(work)
     return rows
 
@@ -75,25 +81,26 @@ def _as_a_phone_writes(half: np.ndarray, mirrored: int) -> bytes:
     return content.getvalue()
 
 
-def _scaling(data: Data, work: str) -> list[Row]:
+def _scaling(data: Data, work: str, repeats: int) -> list[Row]:
     """On as many threads as ours, and like ours into one file, so that the disk says nothing."""
     peer = 'Pillow: draft, thumbnail, save'
     return _compare_conversions(
-        f'convert 12 MP to {_MAX_SIDE} px', data, work, _MAX_SIDE,
+        f'convert 12 MP to {_MAX_SIDE} px', data, work, repeats, _MAX_SIDE,
         {peer: partial(_thumbnails, data.paths, os.path.join(work, 'thumbnails'))}, {peer: 1.0},
     )  # fmt: skip
 
 
-def _converting(data: Data, work: str) -> list[Row]:
+def _converting(data: Data, work: str, repeats: int) -> list[Row]:
     peer = 'decode only, all cores'
     peers = {peer: decode_only(data.paths)}
-    return _compare_conversions('convert 12 MP', data, work, 0, peers, {peer: 0.85})
+    return _compare_conversions('convert 12 MP', data, work, repeats, 0, peers, {peer: 0.85})
 
 
 def _compare_conversions(
     row: str,
     data: Data,
     work: str,
+    repeats: int,
     max_side: int,
     peers: dict[str, Work],
     goals: dict[str, float],
@@ -107,27 +114,26 @@ def _compare_conversions(
         return len(listing.pictures)
 
     clear = partial(shutil.rmtree, records_dir, ignore_errors=True)
-    return compare(row, _PICTURES_S, ours, peers, goals, repeats=_REPEATS, clear=clear)
+    return compare(row, _PICTURES_S, ours, peers, goals, repeats=repeats, clear=clear)
 
 
-def _features(data: Data, work: str) -> list[Row]:
+def _features(data: Data, work: str, repeats: int) -> list[Row]:
     """From records as large as they are, and from records scaled down."""
     network, config = data.mobilenet(), data.mobilenet_config()
-    peer = 'decode only, all cores'
-    peers = {peer: decode_only(data.paths)}
     scaled = dataclasses.replace(
         data.conversion(os.path.join(work, 'scaled')), store_max_side=_MAX_SIDE
     )
     conversion.convert(scaled, list_images(scaled))
+    peer, as_they_are = 'decode only, all cores', 'records of 12 MP'
+    stored = {as_they_are: data.records, '': Records.open(scaled.records_dir)}
+    sides = {name: _extraction(records, network, config, work) for name, records in stored.items()}
+    rates = median_rates({**sides, peer: decode_only(data.paths)}, repeats)
+    whole, small = rates[as_they_are], rates['']
     name = f'features {network.name}, 12 MP'
-    rows = []
-    for stored, records, goals in (
-        ('', data.records, {peer: 0.9}),
-        (f', stored at {_MAX_SIDE} px', Records.open(scaled.records_dir), None),
-    ):
-        ours = _extraction(records, network, config, work)
-        rows += compare(name + stored, _PICTURES_S, ours, peers, goals, repeats=_REPEATS)
-    return rows
+    return [
+        against(name, _PICTURES_S, whole, peer, rates[peer], {peer: 0.9}),
+        against(f'{name} at {_MAX_SIDE} px', _PICTURES_S, small, as_they_are, whole),
+    ]
 
 
 def _extraction(records: Records, network: Backbone, config: BackboneConfig, work: str) -> Work:
