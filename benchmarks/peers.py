@@ -1,4 +1,4 @@
-"""Other programs at the same work.
+"""Other programs at the same work, and decoding alone.
 
 Networks in float32, where the programs are installed (the extra `peers`), and Keras's own pipeline.
 """
@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,31 @@ def image_dataset_from_directory(image_dir: str, size: int) -> Iterator[Work]:
             return int(answered.readline())
 
         yield work
+
+
+def decode_only(paths: Sequence[str]) -> Work:
+    """Of files that lie in memory: the limit of all that looks at every picture."""
+    import tensorflow as tf
+
+    contents = []
+    for path in paths:
+        with open(path, 'rb') as file:
+            contents.append(file.read())
+
+    def decode(content: Any) -> Any:
+        return tf.shape(tf.io.decode_jpeg(content, channels=3))[0]
+
+    dataset = tf.data.Dataset.from_tensor_slices(contents)
+    dataset = dataset.map(decode, num_parallel_calls=parallel.cores())
+    options = tf.data.Options()
+    options.autotune.enabled = False  # a limit does not wait for it at its end
+    dataset = dataset.with_options(options)
+
+    def work() -> int:
+        dataset.reduce(0, lambda n, height: n + height).numpy()
+        return len(contents)
+
+    return work
 
 
 def openvino(network: Backbone, pictures: np.ndarray, batches: int) -> Work | None:

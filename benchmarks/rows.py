@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.data import Data
 from benchmarks.gpu import forward_work, gpu
+from benchmarks.large import large
 from benchmarks.measuring import (
     Row,
     Work,
@@ -26,11 +27,12 @@ from benchmarks.measuring import (
 )
 from benchmarks.originals import FileReadingHead, OneByOne
 from benchmarks.peers import (
+    decode_only,
     image_dataset_from_directory,
     onnx_runtime,
     openvino,
 )
-from poets_tfr import files, parallel
+from poets_tfr import files
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.backbones.settings import BackboneConfig
 from poets_tfr.extraction.extract import Extraction, SplitFeatures
@@ -79,7 +81,9 @@ def decode(data: Data) -> list[Row]:
     for size, goal in (128, 0.95), (299, None):
         goals = {limit: goal} if goal else None
         ours = _drain(partial(data.one_pass, Preprocessing(size, 127.5, 127.5)))
-        rows += compare(f'decode, {size} px', _PICTURES_S, ours, {limit: _decode_only(data)}, goals)
+        rows += compare(
+            f'decode, {size} px', _PICTURES_S, ours, {limit: decode_only(data.paths)}, goals
+        )
     return rows
 
 
@@ -97,7 +101,7 @@ def convert(data: Data) -> list[Row]:
         return len(listing.pictures)
 
     peers = {
-        'decode only, all cores': _decode_only(data),
+        'decode only, all cores': decode_only(data.paths),
         'naive loop': lambda: _naive_conversion(data.paths, os.path.join(work, 'naive')),
         'tar': tar,
     }
@@ -308,7 +312,9 @@ ROWS: dict[str, Callable[[Data], list[Row]]] = {
     'job': job,
     'memory': memory,
     'gpu': gpu,
+    'large': large,
 }
+ONLY_IF_NAMED = ('large',)  # its pictures take minutes to draw
 
 
 def _drain(make: Callable[[], Any]) -> Work:
@@ -317,30 +323,6 @@ def _drain(make: Callable[[], Any]) -> Work:
     def work() -> int:
         return sum(int((batch[0].numpy() >= 0).sum()) if batch[0].dtype.is_integer
                    else len(batch[1]) for batch in make())  # fmt: skip
-
-    return work
-
-
-def _decode_only(data: Data) -> Work:
-    import tensorflow as tf
-
-    contents = []
-    for path in data.paths:
-        with open(path, 'rb') as file:
-            contents.append(file.read())
-
-    def decode(content: Any) -> Any:
-        return tf.shape(tf.io.decode_jpeg(content, channels=3))[0]
-
-    dataset = tf.data.Dataset.from_tensor_slices(contents)
-    dataset = dataset.map(decode, num_parallel_calls=parallel.cores())
-    options = tf.data.Options()
-    options.autotune.enabled = False  # a limit does not wait for it at its end
-    dataset = dataset.with_options(options)
-
-    def work() -> int:
-        dataset.reduce(0, lambda n, height: n + height).numpy()
-        return len(contents)
 
     return work
 

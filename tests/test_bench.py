@@ -8,8 +8,9 @@ from pathlib import Path
 
 import graphs
 import pytest
+from PIL import Image
 
-from benchmarks import __main__, gpu, measuring
+from benchmarks import __main__, gpu, large, measuring
 from benchmarks.data import Data
 from poets_tfr import parallel
 from poets_tfr.backbones import frozen
@@ -68,6 +69,26 @@ def test_the_table_marks_a_goal_that_is_missed() -> None:
     lines = measuring.table([met, missed]).splitlines()
     assert '2.00  ' in lines[1]
     assert '1.00! ' in lines[2]
+
+
+def test_photos_as_large_as_a_phone_s_are_measured_when_they_are_asked_for(
+    model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = BackboneConfig(architecture=graphs.MOBILENET, model_dir=str(model_dir))
+    monkeypatch.setattr(Data, 'mobilenet_config', lambda data: config)
+    rows = large.large(Data(str(tmp_path)), per_class=5, width=320, repeats=1)
+    peers = {row.row.replace(graphs.MOBILENET, 'network'): row.peer for row in rows}
+    assert peers == {
+        'convert 12 MP to 1024 px': 'Pillow: draft, thumbnail, save',
+        'convert 12 MP': 'decode only, all cores',
+        'features network, 12 MP': 'decode only, all cores',
+        'features network, 12 MP at 1024 px': 'records of 12 MP',
+    }
+    assert all(row.rate > 0 for row in rows)
+    photos = sorted((tmp_path / 'phone-photos-320').glob('*/*.jpg'))
+    assert len({path.read_bytes() for path in photos}) == 5 * 5
+    with Image.open(photos[0]) as photo:
+        assert photo.size == (320, 240)
 
 
 @pytest.fixture

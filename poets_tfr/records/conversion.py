@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from poets_tfr import files, locks, progress
 from poets_tfr.errors import InputError
-from poets_tfr.records import codecs, damage, duplicates
+from poets_tfr.records import codecs, damage, duplicates, large
 from poets_tfr.records.duplicates import Duplicate, Member
 from poets_tfr.records.manifest import (
     DALI_SUFFIX,
@@ -84,9 +84,12 @@ def convert(
     log.info('%s', table([label for _, label in listing.classes], listing.counts()))
     name = f'Converting {len(listing.pictures)} pictures to {config.records_dir}'
     with progress.stage(name):
-        manifest = _Conversion(config, listing, make_missing or _make_shards_with_bar).run()
+        conversion = _Conversion(config, listing, make_missing or _make_shards_with_bar)
+        manifest = conversion.run()
     outcomes = ', '.join(f'{count} {what}' for what, count in sorted(manifest.outcomes.items()))
     log.info('Found %d files: %s, %d ignored.', manifest.found, outcomes, manifest.ignored)
+    if conversion.has_published:
+        large.advise(config)
     return manifest
 
 
@@ -114,6 +117,7 @@ class _Conversion:
         self._loaded: dict[str, ShardIndex | None] = {}
         self._bad: set[str] = set()
         self._published: dict[str, str] = {}
+        self.has_published = False
 
     def run(self) -> Manifest:
         records_dir, timeout = self._config.records_dir, self._config.lock_timeout
@@ -149,6 +153,7 @@ class _Conversion:
             log.info('Records: %s stands.', self._config.records_dir)
         else:
             self._publish(result)
+            self.has_published = True
         return result
 
     def _settled(self, indexes_of: IndexesOf) -> _Result | None:

@@ -70,6 +70,8 @@ class ShardJob:
     def contract(self) -> str:
         """A digest of all that a shard's bytes depend on besides its pictures."""
         limits = [self.config.store_max_side, self.config.max_pixels]
+        if self.config.store_max_side:
+            limits.append(codecs.SCALING_VERSION)
         depends_on = [codecs.VERSION, schema.VERSION, self.classes, limits]
         return hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:16]
 

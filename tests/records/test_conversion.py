@@ -614,6 +614,21 @@ def test_another_size_rewrites_all(copies: tuple[Path, Path], tmp_path: Path) ->
     assert contents(records_dir) == fresh(image_dir, tmp_path)
 
 
+def test_another_way_of_scaling_makes_only_scaled_records_anew(
+    copies: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image_dir, records_dir = copies
+    before = identities(records_dir)
+    monkeypatch.setattr(codecs, 'SCALING_VERSION', codecs.SCALING_VERSION + 1)
+    converted(image_dir, records_dir, num_shards=SHARDS)
+    assert rewritten(before, records_dir) == set()
+    converted(image_dir, records_dir, num_shards=SHARDS, store_max_side=45)
+    before = identities(records_dir)
+    monkeypatch.setattr(codecs, 'SCALING_VERSION', codecs.SCALING_VERSION + 1)
+    converted(image_dir, records_dir, num_shards=SHARDS, store_max_side=45)
+    assert len(rewritten(before, records_dir)) == 3 * SHARDS
+
+
 def test_a_raised_limit_takes_what_was_too_large(copies: tuple[Path, Path], tmp_path: Path) -> None:
     image_dir, records_dir = copies
     with pytest.raises(InputError, match='too large: .* 2000 are the limit'):
