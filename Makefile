@@ -44,7 +44,7 @@ export SETTINGS
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo convert train examine runs tensorboard screenshot label evaluate serve flowers bench \
-	accuracy test test-slow test-newest docs lint types check release docker clean
+	accuracy test test-slow mutants test-newest docs lint types check release docker clean
 # Targets share an environment and the machine's memory.
 .NOTPARALLEL:
 
@@ -137,6 +137,9 @@ test: $(VENV)/stamp-tests ## the tests, under 10 minutes
 # pytest answers 5 when it selects no test; no slow tests is not a failure.
 test-slow: $(VENV)/stamp-tests ## the long tests: kills, memory, servers, workers
 	$(PY) -m pytest -m slow $(FLAGS) || [ $$? -eq 5 ]
+
+mutants: $(VENV)/stamp-tests ## break the code that holds data in 200 ways: which does no test notice?
+	nice -n 10 $(PY) -m tools.mutants $(FLAGS)
 
 test-newest: $(VENV_NEWEST)/stamp ## the tests with the newest TensorFlow, without tensorflow-io
 	$(VENV_NEWEST)/bin/python -m pytest -m "not slow" $(FLAGS)
