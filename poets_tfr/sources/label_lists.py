@@ -31,7 +31,7 @@ PATH_NAMES = 'file_name', 'filename', 'file', 'path', 'image', 'image_id', 'id'
 LABEL_NAMES = 'label', 'class', 'category', 'target'
 SPLIT_NAMES = 'split', 'set', 'subset'
 NO_COLUMN = 'none'
-_METADATA = 'metadata.csv', 'metadata.jsonl'  # Hugging Face's ImageFolder
+METADATA = 'metadata.csv', 'metadata.jsonl'  # Hugging Face's ImageFolder
 _DELIMITERS = ',;\t|'
 _MOST_SHOWN = 20
 
@@ -56,7 +56,7 @@ class Table(NamedTuple):
 def metadata_in(tree: Tree) -> str:
     """The name of Hugging Face's list at the top of a tree, if it has labels; else ''."""
     top = {entry.name for entry in scan_root(tree) if entry.is_file}
-    for name in _METADATA:
+    for name in METADATA:
         if name in top:
             table = _read(f'{tree.where}/{name}', tree.read(name))
             if _found(table.columns, LABEL_NAMES) and 'file_name' in table.columns:
