@@ -5,6 +5,7 @@ No TensorFlow.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tarfile
@@ -14,6 +15,8 @@ from typing import NamedTuple
 
 from poets_tfr import progress
 from poets_tfr.sources.unpacking import MOST_EXPANDED
+
+log = logging.getLogger('poets_tfr')
 
 _LARGEST = 512 << 20  # bytes of one image
 _LEAST_TO_JUDGE = 8 << 20  # bytes; what is small may shrink as it likes
@@ -142,7 +145,7 @@ def in_tar(path: str, plain: str) -> Iterator[Member]:
             if done := (info.offset_data >> 20) - told:
                 bar.update(done)
                 told += done
-        _check_end(plain, archive.offset)
+        _check_end(path, plain, archive.offset)
 
 
 def _fault_in_tar(info: tarfile.TarInfo) -> str:
@@ -157,11 +160,14 @@ def _fault_in_tar(info: tarfile.TarInfo) -> str:
     return _too_large(info.size) if info.size > _LARGEST else ''
 
 
-def _check_end(plain: str, offset: int) -> None:
+def _check_end(path: str, plain: str, offset: int) -> None:
     """tarfile takes whatever is no header for the end."""
     with open(plain, 'rb') as file:
         file.seek(offset)
         rest = file.read(_BEHIND_END)
+    if not rest:
+        log.warning('%s has no mark at its end: perhaps it is cut off.', path)
+        return
     if len(rest) < _BLOCK:
         raise tarfile.ReadError('its end is missing')
     if any(rest[:_BLOCK]):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from poets_tfr.sources.archives import ArchiveTree, is_archive, is_compressed_tar
+from poets_tfr.sources.archive_tree import ArchiveTree
+from poets_tfr.sources.archives import is_archive, is_compressed_tar
 from poets_tfr.sources.class_folders import list_class_folders
 from poets_tfr.sources.label_lists import METADATA, list_labels, metadata_in
 from poets_tfr.sources.parquet import Parquet

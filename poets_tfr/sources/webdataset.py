@@ -187,7 +187,7 @@ def _is_image(path: str) -> bool:
 
 
 def _label(archive: Archive, member: Member, key: str) -> str:
-    """'' where a .json says that there is none. Raises InputError: it is empty or not understood."""
+    """'' where a .json says that there is none. Raises InputError: it is not understood."""
     where = f'{archive.path}: {printable(member.path)}'
     if member.fault or member.size > _LONGEST_LABEL:
         raise InputError(f'{where} holds no label ({member.fault or "too large"}).')
