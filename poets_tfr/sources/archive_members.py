@@ -19,6 +19,7 @@ from poets_tfr.sources.unpacking import MOST_EXPANDED
 log = logging.getLogger('poets_tfr')
 
 _LARGEST = 512 << 20  # bytes of one image
+_TOO_LARGE = f'larger than {_LARGEST >> 20} MiB, the most for an image in an archive'
 _LEAST_TO_JUDGE = 8 << 20  # bytes; what is small may shrink as it likes
 _METHODS = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 _LINK = 0o12  # the file type of a symbolic link, in Unix's mode
@@ -110,17 +111,10 @@ def _fault_in_zip(info: zipfile.ZipInfo) -> str:
             f'compressed by method {info.compress_type}, which is not supported: unpack the archive'
         )
     if max(info.file_size, info.compress_size) > _LARGEST:
-        return _too_large(info.file_size)
+        return _TOO_LARGE
     if info.file_size > max(_LEAST_TO_JUDGE, MOST_EXPANDED * info.compress_size):
-        return (
-            f'grows from {info.compress_size:,} to {info.file_size:,} bytes when it is unpacked, '
-            'and so is taken for a bomb'
-        )
+        return f'a bomb: it grows more than {MOST_EXPANDED} times when it is unpacked'
     return ''
-
-
-def _too_large(size: int) -> str:
-    return f'too large for an image in an archive ({size:,} bytes)'
 
 
 def in_tar(path: str, plain: str) -> Iterator[Member]:
@@ -157,7 +151,7 @@ def _fault_in_tar(info: tarfile.TarInfo) -> str:
         return 'a device or a pipe in an archive'
     if info.issparse():
         return 'a sparse file in an archive, which is not supported'
-    return _too_large(info.size) if info.size > _LARGEST else ''
+    return _TOO_LARGE if info.size > _LARGEST else ''
 
 
 def _check_end(path: str, plain: str, offset: int) -> None:

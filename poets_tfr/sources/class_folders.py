@@ -152,9 +152,7 @@ def _too_few_classes(tree: Tree, top: Sequence[files.Entry], found: Sequence[str
         is_candidate = entry.is_dir and not is_left_alone(entry.name)
         if is_candidate and len(folders_with_pictures(tree, entry.name)) >= 2:
             if not tree.files_root:
-                return (
-                    f'{sentence} {entry.name} in it looks right: unpack it, and name that folder.'
-                )
+                return f'{sentence} Its folder {entry.name} looks right: unpack it and name that.'
             below = files.join(root, entry.name)
             return f'{sentence} {below} looks right: try --image_dir={below}'
     loose = sum(map(is_picture, top))

@@ -11,10 +11,11 @@ from poets_tfr.sources.class_folders import list_class_folders
 from poets_tfr.sources.label_lists import METADATA, list_labels, metadata_in
 from poets_tfr.sources.parquet import Parquet
 from poets_tfr.sources.settings import SourceConfig
+from poets_tfr.sources.shard_patterns import is_pattern, shards_of
 from poets_tfr.sources.source import Drive, Inventory, Source, Tree, TreeSource
 from poets_tfr.sources.split_folders import has_split_folders, list_split_folders
 from poets_tfr.sources.tfrecords import TFRecords
-from poets_tfr.sources.webdataset import WebDataset, is_pattern, is_webdataset, shards_of
+from poets_tfr.sources.webdataset import WebDataset, is_webdataset
 
 
 def source_of(config: SourceConfig) -> Source:

@@ -22,10 +22,8 @@ from poets_tfr.sources.archives import Archive
 from poets_tfr.sources.folders import is_left_alone, is_picture
 from poets_tfr.sources.kept import kept
 from poets_tfr.sources.settings import SourceConfig
-from poets_tfr.sources.shard_patterns import is_pattern, shards_of
+from poets_tfr.sources.shard_patterns import shards_of
 from poets_tfr.sources.source import Inventory, Listed, Readable
-
-__all__ = ['WebDataset', 'is_pattern', 'is_webdataset', 'shards_of']
 
 log = logging.getLogger('poets_tfr')
 
