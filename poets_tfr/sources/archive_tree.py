@@ -30,10 +30,14 @@ class ArchiveTree:
 
     files_root = ''
 
-    def __init__(self, path: str, lists: Collection[str] = ()):
-        self.where = path
-        self._archive = Archive(path)
+    def __init__(self, archive: Archive, lists: Collection[str] = ()):
+        self.where = archive.path
+        self._archive = archive
         self._lists = lists
+
+    @property
+    def above(self) -> str:
+        return self._root
 
     @property
     def left_out(self) -> int:

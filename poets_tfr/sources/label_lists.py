@@ -81,7 +81,7 @@ def list_labels(config: SourceConfig, tree: Tree, metadata: str = '') -> Invento
         where = f'--labels_file={config.labels_file}'
         table = _read(where, _content(config, tree))
     on_disk, ignored = _files_in(config, tree)
-    listed = _Names(on_disk, where)
+    listed = _Names(on_disk, where, tree.above)
     label_of_number = names.read(config.label_names) if config.label_names else None
     images: dict[str, Listed] = {}
     first_row: dict[str, _Row] = {}
@@ -163,8 +163,8 @@ def _files_in(config: SourceConfig, tree: Tree) -> tuple[dict[str, PictureFile],
 class _Names:
     """What a list calls the images -> their paths."""
 
-    def __init__(self, on_disk: dict[str, PictureFile], where: str):
-        self._on_disk, self._where = on_disk, where
+    def __init__(self, on_disk: dict[str, PictureFile], where: str, above: str):
+        self._on_disk, self._where, self._above = on_disk, where, above
         self._without_extension: dict[str, list[str]] = collections.defaultdict(list)
         for path in on_disk:
             self._without_extension[os.path.splitext(path)[0]].append(path)
@@ -178,6 +178,8 @@ class _Names:
                 '--image_dir: write it as it stands there.'
             )
         name = '/'.join(part for part in name.split('/') if part not in ('', '.'))
+        if name not in self._on_disk:  # the list may begin higher up in an archive
+            name = name.removeprefix(self._above)
         if name in self._on_disk:
             return name
         completed = self._without_extension.get(name, [])

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 
 from poets_tfr.sources.archive_tree import ArchiveTree
-from poets_tfr.sources.archives import is_archive, is_compressed_tar
+from poets_tfr.sources.archives import Archive, is_archive, is_compressed_tar
 from poets_tfr.sources.class_folders import list_class_folders
 from poets_tfr.sources.label_lists import METADATA, list_labels, metadata_in
 from poets_tfr.sources.parquet import Parquet
@@ -29,11 +29,14 @@ def source_of(config: SourceConfig) -> Source:
     if config.image_parquet:
         return Parquet(config)
     place = config.image_dir
-    if is_pattern(place) or (is_archive(place) and not config.labels_file and is_webdataset(place)):
-        return WebDataset(config)
+    if is_pattern(place):
+        return WebDataset(config, [Archive(path) for path in shards_of(place)])
     if is_archive(place):
-        archive = ArchiveTree(place, [*METADATA, config.labels_file])
-        return TreeSource(archive, lambda tree: _list_archive(config, archive))
+        archive = Archive(place)
+        if not config.labels_file and is_webdataset(archive):
+            return WebDataset(config, [archive])
+        tree = ArchiveTree(archive, [*METADATA, config.labels_file])
+        return TreeSource(tree, lambda _: _list_archive(config, tree))
     return TreeSource(Drive(place), functools.partial(_list_tree, config))
 
 
@@ -42,10 +45,10 @@ def is_unpacked(config: SourceConfig) -> bool:
     return any(map(is_compressed_tar, shards_of(config.image_dir)))
 
 
-def _list_archive(config: SourceConfig, archive: ArchiveTree) -> Inventory:
-    archive.tell()
-    inventory = _list_tree(config, archive)
-    return dataclasses.replace(inventory, ignored=inventory.ignored + archive.left_out)
+def _list_archive(config: SourceConfig, tree: ArchiveTree) -> Inventory:
+    tree.tell()
+    inventory = _list_tree(config, tree)
+    return dataclasses.replace(inventory, ignored=inventory.ignored + tree.left_out)
 
 
 def _list_tree(config: SourceConfig, tree: Tree) -> Inventory:

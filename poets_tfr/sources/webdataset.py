@@ -22,7 +22,6 @@ from poets_tfr.sources.archives import Archive
 from poets_tfr.sources.folders import is_left_alone, is_picture
 from poets_tfr.sources.kept import kept
 from poets_tfr.sources.settings import SourceConfig
-from poets_tfr.sources.shard_patterns import shards_of
 from poets_tfr.sources.source import Inventory, Listed, Readable
 
 log = logging.getLogger('poets_tfr')
@@ -46,7 +45,7 @@ class _Shard(NamedTuple):
     ignored: int
 
 
-def is_webdataset(path: str) -> bool:
+def is_webdataset(archive: Archive) -> bool:
     """Whether a tar holds labels beside its images, and not class folders.
 
     Images in folders with a .txt or .json each may be both: only a .cls is a label for sure.
@@ -54,10 +53,11 @@ def is_webdataset(path: str) -> bool:
     Raises:
       InputError: it cannot be read.
     """
-    archive = Archive(path)
     if archive.is_zip:
         return False
     members = archive.found.members
+    if not any(member.path.lower().endswith(_LABELS) for member in members):
+        return False
     images = {_key_of(member.path)[0] for member in members if _is_image(member.path)}
     kinds = {kind for key, kind in (_key_of(m.path) for m in members) if key in images}
     folders = {key.rpartition('/')[0] for key in images}
@@ -69,9 +69,8 @@ class WebDataset:
 
     files_root = ''
 
-    def __init__(self, config: SourceConfig):
-        self._config = config
-        self._shards = [Archive(path) for path in shards_of(config.image_dir)]
+    def __init__(self, config: SourceConfig, shards: Sequence[Archive]):
+        self._config, self._shards = config, shards
 
     def inventory(self) -> Inventory:
         paths = [shard.path for shard in self._shards]

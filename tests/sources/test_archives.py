@@ -21,6 +21,7 @@ from conversion import contents, converted, identities, listed, splits_of
 
 from poets_tfr.errors import InputError
 from poets_tfr.sources.archive_tree import ArchiveTree
+from poets_tfr.sources.archives import Archive
 
 pytestmark = pytest.mark.usefixtures('cache')
 
@@ -266,7 +267,7 @@ def test_a_zip_that_lies_about_a_size(tmp_path: Path) -> None:
     at = content.index(b'PK\1\2') + 24
     content[at : at + 4] = (1000).to_bytes(4, 'little')
     path.write_bytes(content)
-    tree = ArchiveTree(str(path))
+    tree = ArchiveTree(Archive(str(path)))
     tracemalloc.start()
     with pytest.raises(OSError, match='its checksum is wrong'):
         tree.read('1.bmp')
@@ -319,7 +320,7 @@ def test_any_damage_ends_in_one_line_or_in_skipped_images(
             at = random_.randrange(len(content) // 2 * (extension == 'zip'), len(content))
             content[at] = random_.randrange(256)
         archive.write_bytes(content)
-        tree = ArchiveTree(str(archive))
+        tree = ArchiveTree(Archive(str(archive)))
         with contextlib.suppress(InputError):
             for folder in tree.scan(''):
                 for entry in tree.scan(folder.name) if folder.is_dir else ():
@@ -399,7 +400,7 @@ def test_of_files_of_one_name_the_last_is_taken(
         opened.addfile(info, io.BytesIO(b'new'))
     listing = listed(archive)
     assert len(listing.pictures) == 36
-    assert ArchiveTree(str(archive)).read('bluebells/000.png') == b'new'
+    assert ArchiveTree(Archive(str(archive))).read('bluebells/000.png') == b'new'
     assert caplog.text.count('files that stand in it twice: 1; the last is taken (bluebells') == 1
 
 
@@ -430,3 +431,19 @@ def test_a_damaged_index_is_made_again(flowers: Path, tmp_path: Path, cache: Pat
         assert listed(archive) == wanted
     shutil.rmtree(cache)
     assert listed(archive) == wanted
+
+
+@pytest.mark.parametrize('above', ['', 'images/', 'pets/images/'])
+@pytest.mark.parametrize('written', ['', 'images/', 'pets/images/'])
+def test_a_list_beside_an_archive(tmp_path: Path, above: str, written: str) -> None:
+    """It may name the images as the archive does, or as they lie in its folder."""
+    names = [f'{number}.jpg' for number in range(12)]
+    archive = write_zip(tmp_path / 'a.zip', {f'{above}{name}': b'x' for name in names})
+    rows = [f'{written}{name},{"ab"[number % 2]}' for number, name in enumerate(names)]
+    (tmp_path / 'labels.csv').write_text('\n'.join(['file_name,label', *rows]))
+    if written in ('', above):
+        listing = listed(archive, labels_file=str(tmp_path / 'labels.csv'))
+        assert splits_of(listing).keys() == set(names)
+    else:
+        with pytest.raises(InputError, match='none of its 12 images is below image_dir'):
+            listed(archive, labels_file=str(tmp_path / 'labels.csv'))
