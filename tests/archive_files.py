@@ -39,3 +39,23 @@ WRITERS = {
 def files_in(directory: Path, below: str = '') -> dict[str, bytes]:
     paths = sorted(path for path in directory.rglob('*') if path.is_file())
     return {f'{below}{path.relative_to(directory)}': path.read_bytes() for path in paths}
+
+
+def zip_of(directory: Path, path: Path) -> Path:
+    """As `zip -0` makes it, one file after another."""
+    with zipfile.ZipFile(path, 'w') as archive:
+        for file in sorted(directory.rglob('*')):
+            archive.write(file, file.relative_to(directory))
+    return path
+
+
+def tar_of(directory: Path, path: Path) -> Path:
+    """As `tar --hard-dereference` makes it; compressed where the name says so."""
+    with tarfile.open(path, 'w:gz' if path.suffix == '.tgz' else 'w', dereference=True) as archive:
+        for file in sorted(directory.rglob('*')):
+            archive.inodes = {}
+            archive.add(file, str(file.relative_to(directory)), recursive=False)
+    return path
+
+
+ARCHIVERS = ('zip', zip_of), ('tar', tar_of), ('tgz', tar_of)

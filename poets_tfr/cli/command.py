@@ -21,6 +21,7 @@ from poets_tfr import cli, runtime
 from poets_tfr.cli import flags
 from poets_tfr.errors import InputError
 from poets_tfr.settings import GUESSES, Settings
+from poets_tfr.sources.archives import is_archive
 from poets_tfr.sources.settings import PLACES
 
 # What a command does with the settings that were given and its positional arguments; its status.
@@ -106,6 +107,7 @@ class _Command:
             return 0
         positional = values(_flagfiles_first(argv), known_only=self._keep_unknown)[1:]
         _check_split(values, argv)
+        _refuse_expanded(argv)
         given = flags.given(values)
         runtime.log_to_terminal(given.pop(_VERBOSITY, 'INFO'))
         given.pop('flagfile', None)
@@ -260,6 +262,17 @@ def _check_split(values: absl_flags.FlagValues, argv: list[str]) -> None:
         raise InputError(
             f'--split_by={by} and --split_prefix={prefix} exclude each other, for --split_prefix '
             'splits by given path: give one (--split_prefix= takes back that of a flagfile).'
+        )
+
+
+def _refuse_expanded(argv: Sequence[str]) -> None:
+    """Without quotes a shell makes `--image_dir=a-{0..9}.tar` ten flags; the last alone counts."""
+    flags_given = (a.lstrip('-').partition('=') for a in argv[1:] if a.startswith('-'))
+    places = {value for name, _, value in flags_given if name == 'image_dir'}
+    if len(places) > 1 and all(map(is_archive, places)):
+        raise InputError(
+            f'--image_dir is given {len(places)} times, as a shell does that expands a pattern: '
+            f"put it in quotes (--image_dir='shards-{{000..009}}.tar')."
         )
 
 

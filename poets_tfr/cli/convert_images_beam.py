@@ -40,6 +40,7 @@ def _main(given: dict[str, Any], beam_flags: list[str]) -> None:
     runtime.start()
     command.require_images_and_records(given)
     config = build(ConversionConfig, given)
+    beam.check(config)
     listing = list_images(config)
     writable.refuse([writable.folder_fault(config.records_dir, 'records_dir')])
     beam.convert(config, listing, beam_flags)

@@ -27,11 +27,20 @@ from poets_tfr.records.manifest import (
 )
 from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.records.shards import ShardJob, ShardPlan, make_shards
-from poets_tfr.sources.archives import is_compressed_tar
+from poets_tfr.sources import opening
 from poets_tfr.sources.listing import Listing, Picture
 from poets_tfr.sources.settings import PLACES
 
 _PLANS = 'plans.jsonl'
+
+
+def check(config: ConversionConfig) -> None:
+    """Raises InputError where every worker would have to unpack the images."""
+    if opening.is_unpacked(config):
+        raise InputError(
+            f'--image_dir={config.image_dir}: every worker would unpack it anew: unpack it to a '
+            '.tar, which is read in place.'
+        )
 
 
 def convert(config: ConversionConfig, listing: Listing, beam_flags: Sequence[str]) -> Manifest:
@@ -56,11 +65,7 @@ def _make_shards(
     plans: Sequence[ShardPlan],
     count: Callable[[IndexEntry], None],
 ) -> Generator[ShardIndex, None, None]:
-    if is_compressed_tar(job.config.image_dir):
-        raise InputError(
-            f'--image_dir={job.config.image_dir}: every worker would unpack it anew: unpack it to '
-            'a .tar, which is read in place.'
-        )
+    check(job.config)
     job = _with_absolute_paths(job)
     for plan in plans:
         files.remove(_index_path(job, plan.name))  # what stands from here on is of this pipeline

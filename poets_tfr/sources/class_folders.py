@@ -99,7 +99,7 @@ def scan_root(tree: Tree) -> list[files.Entry]:
     except NotADirectoryError:
         raise InputError(
             f'--image_dir: {root} is a file: name the folder that holds one folder per class, or '
-            'an archive of it (.zip, .tar, .tgz, .tar.xz).'
+            'an archive of it (.zip, .tar, .tar.gz, .tar.xz or .tar.bz2).'
         ) from None
     except PermissionError as error:
         raise InputError(f'--image_dir: {root} cannot be read ({error.strerror}).') from None
@@ -151,9 +151,16 @@ def _too_few_classes(tree: Tree, top: Sequence[files.Entry], found: Sequence[str
     for entry in top:
         is_candidate = entry.is_dir and not is_left_alone(entry.name)
         if is_candidate and len(folders_with_pictures(tree, entry.name)) >= 2:
+            if not tree.files_root:
+                return f'{sentence} Its folder {entry.name} looks right: unpack it and name that.'
             below = files.join(root, entry.name)
             return f'{sentence} {below} looks right: try --image_dir={below}'
     loose = sum(map(is_picture, top))
+    if loose and not tree.files_root:
+        return (
+            f'{sentence} It holds {loose} pictures without class folders: put those of each class '
+            'into a folder of its own, or name a list of their labels with --labels_file.'
+        )
     if loose:
         above, name = os.path.split(files.absolute(root).rstrip('/'))
         return (

@@ -209,15 +209,21 @@ def is_picture(entry: Entry) -> bool:
 
 def holds_a_picture(tree: Tree, entry: Entry, path: str) -> bool:
     """Whether a file is a picture by its content, whatever its name: `photo.jpg?w=640`, say."""
-    extension = os.path.splitext(entry.name)[1].lower()
-    if not entry.is_file or is_clutter(entry.name) or entry.name.endswith('~'):
-        return False
-    if extension in _OTHER_EXTENSIONS or extension in _NOT_FOR_THEMSELVES:
+    if not entry.is_file or not may_be_a_picture(entry.name):
         return False
     try:
         return begins_like_a_picture(tree.beginning(path, BEGINNING))
     except OSError:
         return False
+
+
+def may_be_a_picture(name: str) -> bool:
+    """Whether a file's content has to tell, for its name does not."""
+    if is_clutter(name) or name.endswith('~'):
+        return False
+    extension = os.path.splitext(name)[1].lower()
+    all_known = PICTURE_EXTENSIONS, _OTHER_EXTENSIONS, _NOT_FOR_THEMSELVES
+    return not any(extension in known for known in all_known)
 
 
 def is_hidden(name: str) -> bool:

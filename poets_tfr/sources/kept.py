@@ -26,11 +26,12 @@ def kept(what: str, paths: Sequence[str], make: Callable[[], Any]) -> Any:
     path = os.path.join(user_cache_dir(), 'sources', f'{name}.json')
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         with open(path, 'rb') as file:
-            former = json.load(file)
-        if former['stamp'] == stamp:
-            return former['value']
+            former, content = json.loads(file.readline()), file.read()
+        if former == {'stamp': stamp, 'sha256': hashlib.sha256(content).hexdigest()}:
+            return json.loads(content)
     value = make()
     with contextlib.suppress(OSError):  # it only saves time
-        content = json.dumps({'stamp': stamp, 'value': value}, separators=(',', ':'))
-        files.write_bytes(path, content.encode('ascii'))
+        content = json.dumps(value, separators=(',', ':')).encode('ascii')
+        about = {'stamp': stamp, 'sha256': hashlib.sha256(content).hexdigest()}
+        files.write_bytes(path, json.dumps(about).encode('ascii') + b'\n' + content)
     return value

@@ -32,7 +32,7 @@ PATH_NAMES = 'file_name', 'filename', 'file', 'path', 'image', 'image_id', 'id'
 LABEL_NAMES = 'label', 'class', 'category', 'target'
 SPLIT_NAMES = 'split', 'set', 'subset'
 NO_COLUMN = 'none'
-_METADATA = 'metadata.csv', 'metadata.jsonl'  # Hugging Face's ImageFolder
+METADATA = 'metadata.csv', 'metadata.jsonl'  # Hugging Face's ImageFolder
 _DELIMITERS = ',;\t|'
 _MOST_SHOWN = 20
 
@@ -57,7 +57,7 @@ class Table(NamedTuple):
 def metadata_in(tree: Tree) -> str:
     """The name of Hugging Face's list at the top of a tree, if it has labels; else ''."""
     top = {entry.name for entry in scan_root(tree) if entry.is_file}
-    for name in _METADATA:
+    for name in METADATA:
         if name in top:
             try:
                 table = _read(f'{tree.where}/{name}', tree.read(name))
@@ -88,7 +88,7 @@ def list_labels(config: SourceConfig, tree: Tree, metadata: str = '') -> Invento
         where = f'--labels_file={config.labels_file}'
         table = _read(where, _content(config, tree))
     on_disk, ignored = _files_in(config, tree)
-    listed = _Names(on_disk, where)
+    listed = _Names(on_disk, where, tree.above)
     label_of_number = names.read(config.label_names) if config.label_names else None
     images: dict[str, Listed] = {}
     first_row: dict[str, _Row] = {}
@@ -170,8 +170,8 @@ def _files_in(config: SourceConfig, tree: Tree) -> tuple[dict[str, PictureFile],
 class _Names:
     """What a list calls the images -> their paths."""
 
-    def __init__(self, on_disk: dict[str, PictureFile], where: str):
-        self._on_disk, self._where = on_disk, where
+    def __init__(self, on_disk: dict[str, PictureFile], where: str, above: str):
+        self._on_disk, self._where, self._above = on_disk, where, above
         self._without_extension: dict[str, list[str]] = collections.defaultdict(list)
         for path in on_disk:
             self._without_extension[os.path.splitext(path)[0]].append(path)
@@ -185,6 +185,8 @@ class _Names:
                 '--image_dir: write it as it stands there.'
             )
         name = '/'.join(part for part in name.split('/') if part not in ('', '.'))
+        if name not in self._on_disk:  # the list may begin higher up in an archive
+            name = name.removeprefix(self._above)
         if name in self._on_disk:
             return name
         completed = self._without_extension.get(name, [])

@@ -90,9 +90,15 @@ def list_images(config: SourceConfig) -> Listing:
     """
     source = opening.source_of(config)
     try:
-        inventory = source.inventory()
+        return _list(config, source.inventory())
+    except InputError:
+        source.clean_up()  # it may take long until somebody comes back
+        raise
     finally:
         source.close()
+
+
+def _list(config: SourceConfig, inventory: Inventory) -> Listing:
     of_class = _chosen(config, _of_each_class(inventory.images))
     ignored = inventory.ignored
     if config.min_class_size:

@@ -34,7 +34,7 @@ def dataset_name_of(place: str) -> str:
     An archive's without its extension; of a pattern, what stands before it.
     """
     base = os.path.basename(os.path.abspath(place)).lower()
-    base = re.sub(r'\.(zip|tar|tgz|tar\.gz|tar\.xz|parquet|tfrecords?)$', '', base)
+    base = re.sub(r'\.(zip|tar|tar\.(gz|xz|bz2)|tgz|txz|tbz2?|parquet|tfrecords?)$', '', base)
     base = re.split(r'[*?\[{]', base)[0] or os.path.basename(os.path.dirname(place))
     name = re.sub(r'[^a-z0-9]+', '_', base).strip('_') or 'pictures'
     return name if name[0].isalpha() else f'd_{name}'
@@ -55,7 +55,8 @@ class SourceConfig(Settings):
     path_column: str = setting('', 'The column of labels_file that names the image; by default '
         'found by its name (file_name, path, id, ...).', affects='input')
     label_column: str = setting('', 'Its column with the label; by default found by its name '
-        '(label, class, category, ...). In image_parquet, too.', affects='input')
+        '(label, class, category, ...). In image_parquet, too; of WebDataset shards, the key in '
+        'their .json.', affects='input')
     split_column: str = setting('', 'Its column with train, validation or test; by default found '
         "by its name (split, set, subset). 'none': do not look for one.", affects='input')
     image_tfrecords: str = setting('',

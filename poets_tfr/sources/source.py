@@ -91,6 +91,10 @@ class Tree(Protocol):
     where: str
     files_root: str
 
+    @property
+    def above(self) -> str:
+        """The folders that hold everything and so were passed over: 'pets/'; '' for none."""
+
     def scan(self, path: str) -> list[Entry]:
         """What lies in a folder, sorted by name. Raises OSError."""
 
@@ -112,6 +116,8 @@ class Tree(Protocol):
 
 class Drive:
     """The tree below a folder."""
+
+    above = ''
 
     def __init__(self, root: str):
         self.where = self.files_root = root

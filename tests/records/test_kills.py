@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from archive_files import ARCHIVERS
 from command_line import ROOT
 from conversion import contents
 
@@ -102,6 +103,42 @@ def test_killed_at_a_random_moment(
     assert sorted(path.name for path in tmp_path.iterdir() if path.name[0] == '.') == [
         '.lock', '.seen.json'
     ]  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def archives(image_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same pictures, each copy for itself."""
+    root = tmp_path_factory.mktemp('archives')
+    return {name: archive(image_dir, root / f'flowers.{name}') for name, archive in ARCHIVERS}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize('seed', range(4))
+@pytest.mark.parametrize('kind', [name for name, _ in ARCHIVERS])
+def test_killed_while_an_archive_is_converted(
+    archives: dict[str, Path],
+    undisturbed: tuple[dict[str, bytes], float],
+    tmp_path: Path,
+    kind: str,
+    seed: int,
+) -> None:
+    """It ends with the bytes that the folder gives."""
+    wanted, seconds = undisturbed
+    records_dir = tmp_path / 'records'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+        process = start(archives[kind], records_dir)
+        if seed:
+            wait_for_writing(process, records_dir)
+        time.sleep(random.Random(seed).random() * seconds)  # of seed 0, while it is looked through
+        kill(process)
+        finished = finished_shards(records_dir)
+        finish(start(archives[kind], records_dir))
+    assert contents(records_dir) == wanted
+    now = finished_shards(records_dir)
+    assert {name: now[name] for name in finished} == finished, 'made again'
+    assert not [*(tmp_path / 'cache/poets_tfr').glob('unpacked/*')]
 
 
 @pytest.fixture(scope='module')

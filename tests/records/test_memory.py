@@ -8,6 +8,7 @@ import colours
 import command_line
 import numpy as np
 import pytest
+from archive_files import ARCHIVERS
 
 MANY, FEW = 20_000, 1_000
 # What convert_images.py does, and then its own peak, in KiB.
@@ -28,11 +29,14 @@ def peak_kib(image_dir: Path, records_dir: Path) -> int:
 
 
 @pytest.mark.slow
-def test_peak_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> None:
+@pytest.mark.usefixtures('cache')
+@pytest.mark.parametrize('kind', ['folder', 'zip', 'tar'])
+def test_peak_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path, kind: str) -> None:
     rng = np.random.default_rng(0)
     drawn = [
         colours.encoded(rng.integers(0, 256, (90, 120, 3), np.uint8), 'JPEG') for _ in range(50)
     ]
+    archive_of = {**dict(ARCHIVERS), 'folder': lambda folder, path: folder}
     peaks = []
     for number in FEW, MANY:
         image_dir = tmp_path / f'pictures_{number}'
@@ -41,6 +45,7 @@ def test_peak_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -
             folder.mkdir(parents=True, exist_ok=True)
             # Behind its end a JPEG may hold anything: no two files are the same.
             (folder / f'{i:05d}.jpg').write_bytes(drawn[i % 50] + i.to_bytes(4, 'big'))
-        peaks.append(peak_kib(image_dir, tmp_path / f'records_{number}'))
+        place = archive_of[kind](image_dir, image_dir.with_suffix(f'.{kind}'))
+        peaks.append(peak_kib(place, tmp_path / f'records_{number}'))
     few, many = peaks
     assert many <= 1.2 * few, f'{few} KiB for {FEW} pictures, {many} KiB for {MANY}'
