@@ -24,10 +24,10 @@ from poets_tfr.sources import names, numbering, record_splits
 from poets_tfr.sources.headers import BEGINNING, kind_of
 from poets_tfr.sources.kept import kept
 from poets_tfr.sources.label_lists import LABEL_NAMES
+from poets_tfr.sources.record_files import files_of
 from poets_tfr.sources.record_paths import RecordPaths
 from poets_tfr.sources.settings import SourceConfig
 from poets_tfr.sources.source import Inventory, Listed, Readable
-from poets_tfr.sources.tfrecords import files_of
 
 _ROWS_AT_A_TIME = 64
 _FREE = 256 << 20  # bytes that stay free on the drive
@@ -65,12 +65,17 @@ class Parquet:
             raise InputError(f'{self._flag}: there are no rows in {len(paths)} files.')
         given = names.read(config.label_names) if config.label_names else found['names']
         numbers = [row.number for row in rows]
+
+        def where(row: int) -> str:
+            before = sum(each.file < rows[row].file for each in rows)
+            return f'{paths[rows[row].file]}, row {row - before}'
+
         if not given and all(row.text for row in rows):
             labels = [row.text for row in rows]
         else:
-            name_of = numbering.name_of(self._flag, '0', numbers, given or None)
+            name_of = numbering.name_of('0', numbers, given or None, where, 'label_column')
             labels = [name_of(row) for row in rows]
-        own = RecordPaths([os.path.basename(path) for path in paths], rows)
+        own = RecordPaths(paths, rows)
         stamps = [os.stat(path).st_mtime_ns for path in paths]
         images = [
             Listed(

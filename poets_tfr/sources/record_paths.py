@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -13,12 +14,15 @@ _EXTENSION = {'JPEG': '.jpg', '': ''}
 class RecordPaths:
     """Paths for records, from the names that they hold where these are clean and unique.
 
-    Else `<file>/<number in the file>.jpg`.
+    Else `<file>/<number in the file>.jpg`, with the file's folders where names of files recur.
     """
 
     def __init__(self, files: Sequence[str], records: Sequence[Any]):
-        """records: with `file`, a number; `name`, '' for none; and `kind`, the image's format."""
-        self._files, self._records = files, records
+        """files: their paths.
+
+        records: with `file`, a number; `name`, '' for none; and `kind`, the image's format.
+        """
+        self._files, self._records = _told_apart(files), records
         self._names = [_clean(record.name) for record in records]
         self._uses = collections.Counter(self._names)
         self._first: dict[int, int] = {}
@@ -32,6 +36,15 @@ class RecordPaths:
         number = row - self._first[record.file]
         extension = _EXTENSION.get(record.kind, f'.{record.kind.lower()}')
         return f'{self._files[record.file]}/{number:08d}{extension}'
+
+
+def _told_apart(paths: Sequence[str]) -> list[str]:
+    names = [os.path.basename(path) for path in paths]
+    if len({*names}) == len(names):
+        return names
+    places = [os.path.abspath(path) for path in paths]
+    above = os.path.commonpath([os.path.dirname(place) for place in places])
+    return [os.path.relpath(place, above).replace(os.sep, '/') for place in places]
 
 
 def _clean(name: str) -> str:
