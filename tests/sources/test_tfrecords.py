@@ -16,6 +16,7 @@ import colours
 import command_line
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from command_line import call
 from conversion import config, contents, converted, identities, listed, splits_of
 from record_files import Values
@@ -148,10 +149,9 @@ def prepare(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[dict[str, Any], Any, Any], str]:
     """Has TensorFlow Datasets write a data set of 20 training and 10 test images."""
-    tfds = pytest.importorskip('tensorflow_datasets')
 
     def prepare(features: dict[str, Any], supervised: Any, example: Any) -> str:
-        class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[misc]
+        class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
             __module__ = 'none'  # else it looks for the sources of a package
             name = 'my_test'
             VERSION = tfds.core.Version('1.0.0')
@@ -178,12 +178,12 @@ def prepare(
 
 
 def test_supervised_keys_choose_among_several(prepare: Any) -> None:
-    from tensorflow_datasets import features as kinds
-
     features = {
-        'photo': kinds.Image(encoding_format='jpeg'), 'mask': kinds.Image(shape=(None, None, 1)),
-        'coarse': kinds.ClassLabel(names=['pet', 'ox']), 'fine': kinds.ClassLabel(num_classes=5),
-    }  # fmt: skip
+        'photo': tfds.features.Image(encoding_format='jpeg'),
+        'mask': tfds.features.Image(shape=(None, None, 1)),
+        'coarse': tfds.features.ClassLabel(names=['pet', 'ox']),
+        'fine': tfds.features.ClassLabel(num_classes=5),
+    }
     place = prepare(
         features,
         ('photo', 'fine'),
@@ -199,12 +199,14 @@ def test_supervised_keys_choose_among_several(prepare: Any) -> None:
 
 
 def test_nested_features(prepare: Any) -> None:
-    from tensorflow_datasets import features as kinds
-
     place = prepare(
         {
-            'shot': {'left': kinds.Image(), 'right': kinds.Image(), 'file_name': kinds.Text()},
-            'kind': {'of': kinds.ClassLabel(names=['cat', 'dog'])},
+            'shot': {
+                'left': tfds.features.Image(),
+                'right': tfds.features.Image(),
+                'file_name': tfds.features.Text(),
+            },
+            'kind': {'of': tfds.features.ClassLabel(names=['cat', 'dog'])},
         },
         None,
         lambda n, image: {
@@ -223,14 +225,15 @@ def test_nested_features(prepare: Any) -> None:
 
 @pytest.mark.parametrize('what', ['pixels', 'several labels'])
 def test_what_is_no_classification_of_images(prepare: Any, what: str) -> None:
-    from tensorflow_datasets import features as kinds
-
-    label = kinds.ClassLabel(num_classes=2)
+    label = tfds.features.ClassLabel(num_classes=2)
     if what == 'pixels':
-        features = {'image': kinds.Tensor(shape=(16, 12, 3), dtype=np.uint8), 'label': label}
+        features = {
+            'image': tfds.features.Tensor(shape=(16, 12, 3), dtype=np.uint8),
+            'label': label,
+        }
         message = r'image holds 0 encoded images \(int64_list\).*Raw pixels are not supported'
     else:
-        features = {'image': kinds.Image(), 'label': kinds.Sequence(label)}
+        features = {'image': tfds.features.Image(), 'label': tfds.features.Sequence(label)}
         message = r'label holds 2 labels \(int64_list\); one number or text is wanted'
     several = what != 'pixels'
     place = prepare(
