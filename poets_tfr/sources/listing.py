@@ -180,7 +180,10 @@ def _check_given(
             f'{by}: leave the flag out.'
         )
     if 'train' not in given:
-        raise InputError(f'{config.place_flag}: {by} gives no training images.')
+        raise InputError(
+            f'{config.place_flag}: no training images by {by}: leave that out with '
+            '--split_by=relative_path, which draws all splits.'
+        )
     in_train = {n for n, images in of_class.items() if any(i.split == 'train' for i in images)}
     if elsewhere := [name for name in of_class if name not in in_train]:
         raise InputError(

@@ -24,10 +24,10 @@ from poets_tfr.sources import names, numbering, record_splits
 from poets_tfr.sources.headers import BEGINNING, kind_of, one_line
 from poets_tfr.sources.kept import kept
 from poets_tfr.sources.label_lists import LABEL_NAMES
+from poets_tfr.sources.record_files import files_of
 from poets_tfr.sources.record_paths import RecordPaths
 from poets_tfr.sources.settings import SourceConfig
 from poets_tfr.sources.source import Inventory, Listed, Readable
-from poets_tfr.sources.tfrecords import files_of
 
 _ROWS_AT_A_TIME = 64
 _FREE = 256 << 20  # bytes that stay free on the drive
@@ -67,7 +67,10 @@ class Parquet:
         if not given and all(row.text for row in rows):
             labels = [row.text for row in rows]
         else:
-            name_of = numbering.name_of(self._flag, '0', [row.number for row in rows], given)
+            name_of = numbering.name_of(
+                '0', [row.number for row in rows], given,
+                lambda row: paths[rows[row].file], 'label_column',
+            )
             labels = [name_of(row) for row in rows]
         own = RecordPaths(paths, rows)
         stamps = [os.stat(path).st_mtime_ns for path in paths]

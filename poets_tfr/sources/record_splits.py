@@ -12,6 +12,8 @@ from poets_tfr.sources.settings import SourceConfig
 from poets_tfr.sources.split_folders import split_named
 
 _SHOWN = 3
+# As TensorFlow Datasets has it: the name of the data set, which may be any, and then the split.
+_TFDS = re.compile(r'.+-([^-.]+)\.[a-z_]+-\d{5}-of-\d{5}')
 
 
 def of_files(config: SourceConfig, paths: Sequence[str]) -> list[str]:
@@ -30,16 +32,17 @@ def of_files(config: SourceConfig, paths: Sequence[str]) -> list[str]:
         shown = ', '.join(printable(os.path.basename(path)) for path in lacking[:_SHOWN])
         raise InputError(
             f'{config.place_flag}: the names of some files say train, validation or test, others '
-            f'do not: {shown}{", ..." if len(lacking) > _SHOWN else ""}. Rename them, or draw all '
-            'splits with --split_by=relative_path.'
+            f'do not: {shown}{", ..." if len(lacking) > _SHOWN else ""}. Rename them, or draw '
+            'all splits with --split_by=relative_path, or take some files with a pattern.'
         )
     return found
 
 
 def _of_name(name: str) -> str:
-    """The last word counts: `my_test-train-00000-of-00001` is of train."""
+    if match := _TFDS.fullmatch(name):
+        return split_named(match[1])
     words = [split_named(word) for word in re.split(r'[-_.]', name)]
-    return next(filter(None, reversed(words)), '')
+    return next(filter(None, reversed(words)), '')  # before it stands what the data set is called
 
 
 def _of_folder(path: str) -> str:

@@ -16,6 +16,7 @@ import pytest
 from archive_files import ARCHIVERS
 from command_line import ROOT
 from conversion import contents
+from record_files import of_files, write_records
 
 from tools import drawing
 
@@ -33,8 +34,8 @@ def image_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def start(image_dir: Path, records_dir: Path) -> subprocess.Popen[bytes]:
-    flags = [f'--image_dir={image_dir}', f'--records_dir={records_dir}', '--num_shards=6']
+def start(image_dir: Path, records_dir: Path, flag: str = 'image_dir') -> subprocess.Popen[bytes]:
+    flags = [f'--{flag}={image_dir}', f'--records_dir={records_dir}', '--num_shards=6']
     return subprocess.Popen(
         [sys.executable, 'tools/convert_images.py', *flags],
         cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -177,3 +178,30 @@ def test_killed_while_an_addition_is_converted(
         assert contents(tmp_path) in (before, after)
     finish(start(flowers, tmp_path))
     assert contents(tmp_path) == after
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize('seed', range(4))
+def test_killed_while_tfrecords_are_converted(
+    image_dir: Path,
+    undisturbed: tuple[dict[str, bytes], float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+) -> None:
+    """It ends with the bytes that the folder gives."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    wanted, seconds = undisturbed
+    place = write_records(tmp_path / 'flowers.tfrecord', of_files(image_dir))
+    records_dir = tmp_path / 'records'
+    process = start(place, records_dir, 'image_tfrecords')
+    if seed:
+        wait_for_writing(process, records_dir)
+    time.sleep(random.Random(seed).random() * seconds)  # of seed 0, while they are looked through
+    kill(process)
+    finished = finished_shards(records_dir)
+    finish(start(place, records_dir, 'image_tfrecords'))
+    assert contents(records_dir) == wanted
+    now = finished_shards(records_dir)
+    assert {name: now[name] for name in finished} == finished, 'made again'

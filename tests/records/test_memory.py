@@ -9,6 +9,7 @@ import command_line
 import numpy as np
 import pytest
 from archive_files import ARCHIVERS
+from record_files import Values, write_records
 
 MANY, FEW = 20_000, 1_000
 # What convert_images.py does, and then its own peak, in KiB.
@@ -21,8 +22,8 @@ CONVERT = (
 )
 
 
-def peak_kib(image_dir: Path, records_dir: Path) -> int:
-    flags = f'--image_dir={image_dir}', f'--records_dir={records_dir}'
+def peak_kib(image_dir: Path, records_dir: Path, flag: str = 'image_dir') -> int:
+    flags = f'--{flag}={image_dir}', f'--records_dir={records_dir}'
     ended = command_line.start('-c', CONVERT, *flags, '--shard_mib=4', timeout=280)
     assert ended.status == 0, ended.err
     return int(ended.out.split('peak ')[1])
@@ -49,3 +50,23 @@ def test_peak_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path, k
         peaks.append(peak_kib(place, tmp_path / f'records_{number}'))
     few, many = peaks
     assert many <= 1.2 * few, f'{few} KiB for {FEW} pictures, {many} KiB for {MANY}'
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures('cache')
+def test_peak_memory_does_not_grow_with_the_number_of_tfrecords(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    drawn = [
+        colours.encoded(rng.integers(0, 256, (90, 120, 3), np.uint8), 'JPEG') for _ in range(50)
+    ]
+
+    def record(i: int) -> Values:
+        return {'image/encoded': drawn[i % 50] + i.to_bytes(4, 'big'),
+                'image/class/text': b'class_%d' % (i % 4)}  # fmt: skip
+
+    peaks = []
+    for number in FEW, MANY:
+        path = write_records(tmp_path / f'{number}.tfrecord', map(record, range(number)))
+        peaks.append(peak_kib(path, tmp_path / f'records_{number}', 'image_tfrecords'))
+    few, many = peaks
+    assert many <= 1.2 * few, f'{few} KiB for {FEW} records, {many} KiB for {MANY}'

@@ -6,21 +6,27 @@ import gzip
 import json
 import logging
 import re
+import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import colours
+import command_line
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from command_line import call
-from conversion import contents, converted, identities, listed, splits_of
+from conversion import config, contents, converted, identities, listed, splits_of
 from record_files import Values
 from record_files import write_records as write
 
 from poets_tfr.errors import InputError
 from poets_tfr.records.manifest import load_manifest
 from poets_tfr.records.reading import Records
+from poets_tfr.sources.examples import serialized_in
+from poets_tfr.sources.opening import source_of
 
 pytestmark = pytest.mark.usefixtures('cache')
 
@@ -130,22 +136,111 @@ def test_what_tensorflow_datasets_says_is_believed(tmp_path: Path) -> None:
     assert listing.counts() == {'train': [10, 10], 'validation': [2, 2], 'test': [3, 3]}
     assert [name for name, _ in listing.classes] == ['cats', 'dogs']
     assert 'pets-test.tfrecord-00000-of-00001/00000005.jpg' in labels_in(listing), 'not unique'
-    with pytest.raises(InputError, match=r'no file named .*; try image_tfrecords=.*/pets/1\.0\.0'):
+    assert splits_of(from_tfrecords(tmp_path / 'pets')) == splits_of(listing), 'its one version'
+    shutil.copytree(directory, tmp_path / 'pets/2.0.0')
+    with pytest.raises(
+        InputError, match=r'several .* versions: .*/pets/1\.0\.0, .*/pets/2\.0\.0: name'
+    ):
         from_tfrecords(tmp_path / 'pets')
 
 
-def test_files_of_one_name_keep_their_images_apart(tmp_path: Path) -> None:
-    pixels = np.zeros((8, 8, 3), np.uint8)
-    for split in 'train', 'val', 'test':
-        records: list[Values] = [
-            {'image': colours.encoded(pixels), 'label': n % 2} for n in range(8)
-        ]
-        path = tmp_path / f'in/{split}/0.tfrecord'
-        path.parent.mkdir(parents=True)
-        write(path, records)
-    listing = from_tfrecords(tmp_path / 'in/*/*.tfrecord')
-    assert listing.counts() == {split: [4, 4] for split in ('train', 'validation', 'test')}
-    assert 'val/0.tfrecord/00000003.jpg' in labels_in(listing)
+@pytest.fixture(scope='module')
+def prepare(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[dict[str, Any], Any, Any], str]:
+    """Has TensorFlow Datasets write a data set of 20 training and 10 test images."""
+
+    def prepare(features: dict[str, Any], supervised: Any, example: Any) -> str:
+        class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+            __module__ = 'none'  # else it looks for the sources of a package
+            name = 'my_test'
+            VERSION = tfds.core.Version('1.0.0')
+
+            def _info(self) -> Any:
+                return tfds.core.DatasetInfo(
+                    builder=self, features=tfds.features.FeaturesDict(features),
+                    supervised_keys=supervised,
+                )  # fmt: skip
+
+            def _split_generators(self, dl_manager: Any) -> Any:
+                return {'train': self._generate_examples(0, 20),
+                        'test': self._generate_examples(20, 30)}  # fmt: skip
+
+            def _generate_examples(self, first: int, last: int) -> Any:
+                for number in range(first, last):
+                    yield number, example(number, np.full((16, 12, 3), number, np.uint8))
+
+        builder = Builder(data_dir=str(tmp_path_factory.mktemp('tfds')), file_format='tfrecord')
+        builder.download_and_prepare()
+        return str(builder.data_dir)
+
+    return prepare
+
+
+def test_supervised_keys_choose_among_several(prepare: Any) -> None:
+    features = {
+        'photo': tfds.features.Image(encoding_format='jpeg'),
+        'mask': tfds.features.Image(shape=(None, None, 1)),
+        'coarse': tfds.features.ClassLabel(names=['pet', 'ox']),
+        'fine': tfds.features.ClassLabel(num_classes=5),
+    }
+    place = prepare(
+        features,
+        ('photo', 'fine'),
+        lambda n, image: {'photo': image, 'mask': image[:, :, :1], 'coarse': n % 2, 'fine': n % 5},
+    )
+    listing = from_tfrecords(place, validation_percentage=0)
+    assert listing.counts() == {'train': [4] * 5, 'validation': [0] * 5, 'test': [2] * 5}
+    assert [name for name, _ in listing.classes] == ['0', '1', '2', '3', '4']
+    assert {path.rsplit('.', 1)[1] for path in labels_in(listing)} == {'jpg'}
+    listing = from_tfrecords(place, image_key='mask', label_key='coarse')
+    assert [name for name, _ in listing.classes] == ['ox', 'pet']
+    assert {path.rsplit('.', 1)[1] for path in labels_in(listing)} == {'png'}
+
+
+def test_nested_features(prepare: Any) -> None:
+    place = prepare(
+        {
+            'shot': {
+                'left': tfds.features.Image(),
+                'right': tfds.features.Image(),
+                'file_name': tfds.features.Text(),
+            },
+            'kind': {'of': tfds.features.ClassLabel(names=['cat', 'dog'])},
+        },
+        None,
+        lambda n, image: {
+            'shot': {'left': image, 'right': image + 1, 'file_name': f'{n}.png'},
+            'kind': {'of': n % 2},
+        },
+    )
+    with pytest.raises(
+        InputError, match=r'kind Image \(shot/left, shot/right\): choose with image_key'
+    ):
+        from_tfrecords(place)
+    listing = from_tfrecords(place, image_key='shot/left', validation_percentage=0)
+    wanted = {f'{number}.png': ['cat', 'dog'][number % 2] for number in range(30)}
+    assert labels_in(listing) == wanted
+
+
+@pytest.mark.parametrize('what', ['pixels', 'several labels'])
+def test_what_is_no_classification_of_images(prepare: Any, what: str) -> None:
+    label = tfds.features.ClassLabel(num_classes=2)
+    if what == 'pixels':
+        features = {
+            'image': tfds.features.Tensor(shape=(16, 12, 3), dtype=np.uint8),
+            'label': label,
+        }
+        message = r'image holds 0 encoded images \(int64_list\).*Raw pixels are not supported'
+    else:
+        features = {'image': tfds.features.Image(), 'label': tfds.features.Sequence(label)}
+        message = r'label holds 2 labels \(int64_list\); one number or text is wanted'
+    several = what != 'pixels'
+    place = prepare(
+        features, None, lambda n, image: {'image': image, 'label': [0, 1] if several else n % 2}
+    )
+    with pytest.raises(InputError, match=message):
+        from_tfrecords(place)
 
 
 def test_any_other_keys_by_flags(flowers: Path, tmp_path: Path) -> None:
@@ -170,10 +265,29 @@ def test_any_other_keys_by_flags(flowers: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('labels', 'settings', 'message'),
     [
-        ([0, 3], {}, r'the labels are 0 to 3, and 3 names are those of 1 to 3: give other names'),
-        ([1, 4], {}, r'the labels are 1 to 4, and 3 names are those of 0 to 2'),
-        ([1, 3], {'first_label': '0'}, r'the labels are 1 to 3, and 3 names are those of 0 to 2'),
-        ([[0, 1], [1]], {}, r'record 0: image/class/label holds 2 labels; one is wanted'),
+        (
+            [3, 0],
+            {},
+            r'a\.tfrecord, record 1: the label 0 has no name: 3 names are those of 1 to 3 '
+            r'\(another record has 3\): give other names',
+        ),
+        ([1, 4], {}, r'record 1: the label 4 has no name: 3 names are those of 0 to 2 '),
+        (
+            [1, 3],
+            {'first_label': '0'},
+            r'record 1: the label 3 has no name: 3 names are those of 0 to 2',
+        ),
+        (
+            [0, 1],
+            {'first_label': '1'},
+            r'record 0: the label 0 has no name: 3 names are those of 1 to 3',
+        ),
+        ([0, 1, -1], {}, r'a\.tfrecord, record 2: it has the label -1: leave such files out'),
+        (
+            [[0, 1], [1]],
+            {},
+            r'record 0: image/class/label holds 2 labels \(int64_list\); one number',
+        ),
     ],
 )
 def test_labels_that_contradict(
@@ -185,69 +299,240 @@ def test_labels_that_contradict(
         from_tfrecords(path, label_names=names_file(tmp_path), **settings)
 
 
-def test_two_numbers_with_one_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ('labels', 'message'),
+    [
+        ([(1, b'cat'), (2, b'dog'), (1, b'dog')],
+         "a.tfrecord, record 2: the label 1 is 'dog', and 'cat' in records before: give the names"),
+        ([(134, b'crane'), (1, b'dog'), (517, b'crane')],
+         "a.tfrecord, record 2: 'crane' is the label 517, and 134 in records before: give each"),
+    ],
+)  # fmt: skip
+def test_numbers_and_names_that_contradict(
+    tmp_path: Path, labels: list[tuple[int, bytes]], message: str
+) -> None:
     path = write(tmp_path / 'a.tfrecord', [
-        {'image/encoded': b'\xff\xd8\xff', 'image/class/label': n, 'image/class/text': b'crane'}
-        for n in (134, 517)
+        {'image/encoded': b'\xff\xd8\xff', 'image/class/label': number, 'image/class/text': text}
+        for number, text in labels
     ])  # fmt: skip
-    with pytest.raises(InputError, match="the labels 134 and 517 are both 'crane', and would"):
+    with pytest.raises(InputError, match=re.escape(message)):
         from_tfrecords(path)
 
 
-def test_the_last_word_of_a_name_is_its_split(flowers: Path, tmp_path: Path) -> None:
-    for name in 'my_test-train-0.tfrecord', 'my_test-test-0.tfrecord':
-        write(tmp_path / name, of_folder(flowers, slim(0, with_text=True)))
-    listing = from_tfrecords(tmp_path / '*', validation_percentage=0)
-    assert listing.counts() == {'train': [12] * 3, 'validation': [0] * 3, 'test': [12] * 3}
+def test_texts_alone(flowers: Path, tmp_path: Path) -> None:
+    def record(path: str, label: int, content: bytes) -> Values:
+        number = label + 7 * path.endswith('.jpg')
+        return slim(number - label, with_text=True)(path, label, content)
 
-
-def test_of_several_features_flags_choose(tmp_path: Path) -> None:
-    kinds = {'left': 'image_feature.Image', 'right': 'image_feature.Image',
-             'label': 'class_label_feature.ClassLabel'}  # fmt: skip
-    top = {'pythonClassName': 'x.FeaturesDict', 'featuresDict': {'features': {
-        key: {'pythonClassName': f'x.{kind}'} for key, kind in kinds.items()
-    }}}  # fmt: skip
-    (tmp_path / 'features.json').write_text(json.dumps(top))
-    content = colours.encoded(np.zeros((8, 8, 3), np.uint8))
-    records: list[Values] = [{'left': b'', 'right': content, 'label': n % 2} for n in range(8)]
-    path = write(tmp_path / 'a.tfrecord', records)
-    with pytest.raises(InputError, match=r'\(left, right\): choose with image_key'):
+    path = write(tmp_path / 'a.tfrecord', of_folder(flowers, record))
+    with pytest.raises(InputError, match='take the text alone by naming it with label_key'):
         from_tfrecords(path)
-    assert len(from_tfrecords(path, image_key='right').pictures) == 8
+    listing = from_tfrecords(path, label_key='image/class/text')
+    assert labels_in(listing) == labels_in(listed(flowers))
 
 
-def test_a_number_with_two_names(tmp_path: Path) -> None:
-    path = write(tmp_path / 'a.tfrecord', [
-        {'image/encoded': b'\xff\xd8\xff', 'image/class/label': 1, 'image/class/text': text}
-        for text in (b'cat', b'dog')
-    ])  # fmt: skip
-    with pytest.raises(InputError, match="the label 1 is 'cat' in one record and 'dog' in another"):
-        from_tfrecords(path)
+def test_numbers_that_leave_it_open_are_warned_of(
+    flowers: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / 'names.txt').write_text('a\nb\nc\nd\ne\n')
+    path = write(tmp_path / 'a.tfrecord', of_folder(flowers, slim(1)))
+    wanted: dict[str, list[str]] = {'auto': ['b', 'c', 'd'], '1': ['a', 'b', 'c']}
+    for first, classes in wanted.items():
+        caplog.clear()
+        listing = from_tfrecords(path, label_names=str(tmp_path / 'names.txt'), first_label=first)
+        assert [name for name, _ in listing.classes] == classes
+        assert ('no 0 and no 5 occurs with 5 names: the first is taken' in caplog.text) is (
+            first == 'auto'
+        )
 
 
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        (b'not records at all', 'holds no TFRecords, or is cut off.'),
-        (gzip.compress(bytes(100)), 'is compressed: unpack it first'),
+        (b'not records at all', 'a.tfrecord holds no TFRecords, or is damaged at its first byte.'),
+        (b'\x20' + bytes(100), 'a.tfrecord holds no TFRecords, or is damaged at its first byte.'),
+        (gzip.compress(bytes(100)), 'a.tfrecord is compressed (GZIP): unpack it first (gunzip -c'),
+        (zlib.compress(bytes(100)), 'a.tfrecord is compressed (ZLIB), or no TFRecord file: unpack'),
         (b'', 'there are no records in 1 files.'),
-        (b'cut', 'is damaged at byte '),
-        (b'flip', 'is damaged at byte '),
+        (b'cut', 'a.tfrecord, record 35: the file ends in the middle of it: fetch or make'),
+        (b'cut in a header', '): the file ends in the middle of it: fetch or make'),
+        (b'flip', 'a.tfrecord, record 18 (byte '),
+        (b'flip a length', 'a.tfrecord, record 17 (byte '),
     ],
 )
 def test_files_that_cannot_be_read(
     flowers: Path, tmp_path: Path, content: bytes, message: str
 ) -> None:
     path = tmp_path / 'a.tfrecord'
-    if content in (b'cut', b'flip'):
+    if content[:3] in (b'cut', b'fli'):
         whole = bytearray(write(path, of_folder(flowers, slim())).read_bytes())
-        whole[len(whole) // 2] ^= 1
-        content = bytes(whole[:-9] if content == b'cut' else whole)
+        begins = [offset for _, offset, _ in serialized_in(str(path))]
+        ends = {b'cut': len(whole) - 9, b'cut in a header': begins[-1] + 5}.get(content)
+        if content[:3] == b'fli':
+            whole[begins[17] if b'length' in content else begins[18] + 50] ^= 1
+        content = bytes(whole[:ends])
     path.write_bytes(content)
     ended = call('convert_images', f'--image_tfrecords={path}', f'--records_dir={tmp_path}/r')
     assert ended.status == 1
     assert message in ended.err
-    assert 'Traceback' not in ended.err
+    assert ended.err.count('\n') == 1
+
+
+def test_a_large_compressed_file_is_told_as_such(tmp_path: Path) -> None:
+    """Its first bytes, read as a length, are less than its size."""
+    import tensorflow as tf
+
+    path = tmp_path / 'a.tfrecord'
+    with tf.io.TFRecordWriter(str(path), 'GZIP') as writer:
+        writer.write(np.random.default_rng(0).bytes(1 << 20))
+    with pytest.raises(InputError, match=r'is compressed \(GZIP\)'):
+        from_tfrecords(path)
+
+
+def test_what_cannot_be_parsed(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    for name, content, message in (
+        ('none', b'no example', r'none, record 0: it is no tf\.train\.Example \('),
+        (
+            'sequence',
+            sequence_example(),
+            r'record 0: it is a tf\.train\.SequenceExample \(frames\)',
+        ),
+        ('empty', b'', r'record 0: which feature is it\?.*The features are none\.'),
+        ('a.array_record', b'', r'is no TFRecord file: have TensorFlow Datasets write some'),
+    ):
+        path = tmp_path / name
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            writer.write(content)
+        if name == 'a.array_record':
+            path.write_bytes(b'any' * 9)
+        with pytest.raises(InputError, match=message):
+            from_tfrecords(path)
+
+
+def sequence_example() -> bytes:
+    import tensorflow as tf
+
+    found = tf.train.SequenceExample()
+    found.context.feature['label'].int64_list.value.append(1)
+    found.feature_lists.feature_list['frames'].feature.add().bytes_list.value.append(b'\xff\xd8')
+    content: bytes = found.SerializeToString()
+    return content
+
+
+def test_a_record_without_a_good_image_is_skipped(flowers: Path, tmp_path: Path) -> None:
+    records = of_folder(flowers, slim(with_text=True))
+    del records[3]['image/encoded']
+    records[4]['image/encoded'] = b''
+    records[5]['image/encoded'] = b'no image' * 99
+    write(tmp_path / 'a.tfrecord', records)
+    converted('', tmp_path / 'records', image_tfrecords=f'{tmp_path}/a.tfrecord',
+              max_bad_fraction=0.5)  # fmt: skip
+    lines = (tmp_path / 'records/skipped.tsv').read_text().splitlines()
+    skipped = dict(line.split('\t')[:2] for line in lines)
+    names = [str(records[row]['image/filename'], 'utf-8') for row in (3, 4, 5)]  # type: ignore[arg-type]
+    assert [skipped[name] for name in names[:2]] == ['the record has no images'] * 2
+    assert names[2] in skipped
+    assert len([line for line in lines if line.startswith(('Green', 'Red', 'blue'))]) == 3
+
+
+def test_files_of_one_name_in_folders_of_splits(flowers: Path, tmp_path: Path) -> None:
+    def record(path: str, label: int, content: bytes) -> Values:
+        return {'image/encoded': content, 'image/class/text': path.split('/')[0].encode()}
+
+    records = of_folder(flowers, record)
+    write(tmp_path / 'train/0.tfrecord', records[::2])
+    write(tmp_path / 'test/0.tfrecord', records[1::2])
+    listing = from_tfrecords(tmp_path / '*/*.tfrecord', validation_percentage=0)
+    assert listing.counts() == {'train': [6, 6, 6], 'validation': [0, 0, 0], 'test': [6, 6, 6]}
+    assert {p.path.split('/0.tfrecord/')[0] == p.split for p in listing.pictures} == {True}
+    assert len({p.path for p in listing.pictures}) == 36
+
+
+@pytest.mark.parametrize(
+    ('names', 'message'),
+    [
+        (['my_test-train.tfrecord-00000-of-00001', 'my_test-test.tfrecord-00000-of-00001'], ''),
+        (['a.val.tfrecord', 'a.training.tfrecord'], ''),
+        (['a_train_00000-of-00001.tfrecord', 'a_Validation_00000-of-00001.tfrecord'], ''),
+        (['train-00000-of-00001', 'validation-00000-of-00001'], ''),
+        (['a-train.tfrecord', 'a-extra.tfrecord'],
+         'others do not: a-extra.tfrecord. Rename them, or draw all splits with '),
+        (['my_test-train.tfrecord-00000-of-00001', 'my_test-extra.tfrecord-00000-of-00001'],
+         'others do not: my_test-extra.tfrecord-00000-of-00001. Rename'),
+        (['a-test.tfrecord', 'b-test.tfrecord'],
+         'no training images by the names of the files: leave that out with split_by=relative'),
+    ],
+)  # fmt: skip
+def test_splits_by_names(flowers: Path, tmp_path: Path, names: list[str], message: str) -> None:
+    records = of_folder(flowers, slim(with_text=True))
+    split_of = {}
+    for row, name in enumerate(names):
+        write(tmp_path / 'in' / name, records[row::2])
+        split = 'train' if 'train' in name else 'test' if '-test' in name else 'validation'
+        paths = [values['image/filename'].decode() for values in records[row::2]]  # type: ignore[union-attr]
+        split_of.update(dict.fromkeys(paths, split))
+    if message:
+        with pytest.raises(InputError, match=re.escape(message)):
+            from_tfrecords(tmp_path / 'in')
+        assert from_tfrecords(tmp_path / 'in', split_by='relative_path').given == frozenset()
+        return
+    none = (
+        {'testing_percentage': 0}
+        if 'test' not in split_of.values()
+        else {'validation_percentage': 0}
+    )
+    assert splits_of(from_tfrecords(tmp_path / 'in', **none)) == split_of
+
+
+def test_shards_that_are_missing_are_told(
+    flowers: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / 'in/a-00002-of-00004', of_folder(flowers, slim(with_text=True)))
+    from_tfrecords(tmp_path / 'in')
+    assert f'of the 4 files {tmp_path}/in/a-*-of-00004, 1 are there.' in caplog.text
+
+
+def test_the_second_time_needs_no_tensorflow(flowers: Path, tmp_path: Path, cache: Path) -> None:
+    path = write(tmp_path / 'a.tfrecord', of_folder(flowers, slim(with_text=True)))
+    first = from_tfrecords(path)
+    code = (
+        'import sys\nfrom poets_tfr.records.settings import ConversionConfig\n'
+        'from poets_tfr.sources.listing import list_images\n'
+        f'found = list_images(ConversionConfig(image_tfrecords={str(path)!r}, records_dir="r"))\n'
+        'assert "tensorflow" not in sys.modules\nprint(len(found.pictures))\n'
+    )
+    ended = command_line.start('-c', code)
+    assert ended.out.split() == ['36'], ended.err
+    (index,) = (cache / 'sources').iterdir()
+    index.write_bytes(index.read_bytes()[:-40])
+    assert from_tfrecords(path) == first, 'a damaged index is made again'
+    write(path, of_folder(flowers, slim(with_text=True))[:30])
+    assert len(from_tfrecords(path).pictures) == 30
+
+
+def test_a_record_that_changed_is_no_other_image(flowers: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / 'a.tfrecord', of_folder(flowers, slim(with_text=True)))
+    source = source_of(config('', image_tfrecords=str(path)))
+    images = {image.path: image for image in source.inventory().images}
+    for name, image in images.items():
+        assert source.read(image) == (flowers / name).read_bytes()
+    write(path, of_folder(flowers, slim(with_text=True))[1:])
+    for image in images.values():
+        with pytest.raises(OSError, match='is not where it was|has changed'):
+            source.read(image)
+
+
+@pytest.mark.parametrize('name', [b'../../etc/x.jpg', b'/etc/x.jpg', b'C:\\etc\\x.jpg', b'./x.jpg'])
+def test_names_that_lead_elsewhere(tmp_path: Path, name: bytes) -> None:
+    records: list[Values] = [
+        {'image/encoded': colours.encoded(np.full((8, 8, 3), n, np.uint8)),
+         'image/class/label': n % 2, 'image/filename': name if not n else b'%d.png' % n}
+        for n in range(20)
+    ]  # fmt: skip
+    listing = from_tfrecords(write(tmp_path / 'a.tfrecord', records))
+    assert {p.path for p in listing.pictures} == {'x.jpg', *(f'{n}.png' for n in range(1, 20))}
 
 
 def test_raw_pixels_are_refused(tmp_path: Path) -> None:
@@ -262,6 +547,7 @@ def test_flags_exclude_each_other(tmp_path: Path) -> None:
         ({'image_tfrecords': 'a', 'labels_file': 'b'}, '--labels_file goes with --image_dir, not'),
         ({'image_dir': 'a', 'first_label': '1'}, '--first_label goes with --image_tfrecords, not'),
         ({'image_tfrecords': f'{tmp_path}/no*'}, 'no such file (looked at '),
+        ({'image_tfrecords': 'gs://pets/*'}, 'read on this machine only: copy them.'),
     ):
         flags = [f'--{name}={value}' for name, value in settings.items()]
         ended = call('convert_images', *flags, f'--records_dir={tmp_path}/r')
