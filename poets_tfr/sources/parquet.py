@@ -23,7 +23,7 @@ from poets_tfr.places import user_cache_dir
 from poets_tfr.sources import names, numbering, record_splits
 from poets_tfr.sources.headers import BEGINNING, kind_of
 from poets_tfr.sources.kept import kept
-from poets_tfr.sources.label_lists import LABEL_NAMES
+from poets_tfr.sources.label_tables import LABEL_NAMES
 from poets_tfr.sources.record_paths import RecordPaths
 from poets_tfr.sources.settings import SourceConfig
 from poets_tfr.sources.source import Inventory, Listed, Readable
