@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import collections
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
 
 _EXTENSION = {'JPEG': '.jpg', '': ''}
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """The base names; where two are alike, with as many folders before each as tell them apart.
+
+    '/'-separated. The same file twice keeps one name.
+    """
+    parts = [os.path.abspath(path).split(os.sep) for path in paths]
+    depth, wanted = 1, len({*map(tuple, parts)})
+    while len({tuple(each[-depth:]) for each in parts}) < wanted:
+        depth += 1
+    return ['/'.join(each[-depth:]) for each in parts]
 
 
 class RecordPaths:
@@ -17,8 +30,10 @@ class RecordPaths:
     """
 
     def __init__(self, files: Sequence[str], records: Sequence[Any]):
-        """records: with `file`, a number; `name`, '' for none; and `kind`, the image's format."""
-        self._files, self._records = files, records
+        """files: their paths. records: with `file`, the number of theirs; `name`, '' for none; and
+        `kind`, the image's format.
+        """
+        self._files, self._records = short_names(files), records
         self._names = [_clean(record.name) for record in records]
         self._uses = collections.Counter(self._names)
         self._first: dict[int, int] = {}

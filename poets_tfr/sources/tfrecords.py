@@ -64,7 +64,7 @@ class TFRecords:
         if not records:
             raise InputError(f'{self._place}: there are no records in {len(paths)} files.')
         label_of = self._labels(records)
-        paths_of = RecordPaths([os.path.basename(path) for path in paths], records)
+        paths_of = RecordPaths(paths, records)
         stamps = [os.stat(path).st_mtime_ns for path in paths]
         images = [
             Listed(

@@ -21,6 +21,7 @@ from poets_tfr.progress import printable
 from poets_tfr.sources import names, record_splits, remarks
 from poets_tfr.sources.archives import ArchiveTree, Member, members_of
 from poets_tfr.sources.folders import is_picture
+from poets_tfr.sources.record_paths import short_names
 from poets_tfr.sources.settings import SourceConfig
 from poets_tfr.sources.source import Inventory, Listed, Readable
 
@@ -215,7 +216,7 @@ def _label_in_json(where: str, text: str) -> str:
 def _with_own_paths(images: Sequence[Listed], paths: Sequence[str]) -> list[Listed]:
     """Where several shards use one name, the shard's own name comes before it."""
     uses = collections.Counter(image.path for image in images)
-    stems = [os.path.basename(path).partition('.')[0] for path in paths]
+    stems = [re.sub(r'(\.tar)?\.\w+$', '', name) for name in short_names(paths)]
     return [
         image
         if uses[image.path] == 1

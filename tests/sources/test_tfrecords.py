@@ -134,6 +134,20 @@ def test_what_tensorflow_datasets_says_is_believed(tmp_path: Path) -> None:
         from_tfrecords(tmp_path / 'pets')
 
 
+def test_files_of_one_name_keep_their_images_apart(tmp_path: Path) -> None:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    for split in 'train', 'val', 'test':
+        records: list[Values] = [
+            {'image': colours.encoded(pixels), 'label': n % 2} for n in range(8)
+        ]
+        path = tmp_path / f'in/{split}/0.tfrecord'
+        path.parent.mkdir(parents=True)
+        write(path, records)
+    listing = from_tfrecords(tmp_path / 'in/*/*.tfrecord')
+    assert listing.counts() == {split: [4, 4] for split in ('train', 'validation', 'test')}
+    assert 'val/0.tfrecord/00000003.jpg' in labels_in(listing)
+
+
 def test_any_other_keys_by_flags(flowers: Path, tmp_path: Path) -> None:
     def record(path: str, label: int, content: bytes) -> Values:
         return {'pixels_jpg': content, 'what': label, 'weight': 3}

@@ -97,6 +97,18 @@ def test_numbers_and_names_that_repeat(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize('name', ['{}/0.tar', 's.{}.tar'])
+def test_shards_of_one_name_keep_their_images_apart(tmp_path: Path, name: str) -> None:
+    files = {f'{n}.{e}': b'ab'[n % 2 :][:1] for n in range(8) for e in ('jpg', 'cls')}
+    for split in 'train', 'val', 'test':
+        path = tmp_path / 'in' / name.format(split)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, files)
+    listing = listed(tmp_path / 'in' / name.format('*'))
+    assert listing.counts() == {split: [4, 4] for split in ('train', 'validation', 'test')}
+    assert splits_of(listing)[f'{name.format("val").removesuffix(".tar")}/3.jpg'] == 'validation'
+
+
 def test_what_has_no_label_is_told_and_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
