@@ -53,7 +53,7 @@ def tar_of(directory: Path, path: Path) -> Path:
     """As `tar --hard-dereference` makes it; compressed where the name says so."""
     with tarfile.open(path, 'w:gz' if path.suffix == '.tgz' else 'w', dereference=True) as archive:
         for file in sorted(directory.rglob('*')):
-            archive.inodes = {}
+            archive.inodes = {}  # type: ignore[attr-defined]
             archive.add(file, str(file.relative_to(directory)), recursive=False)
     return path
 

@@ -6,132 +6,161 @@ No TensorFlow.
 from __future__ import annotations
 
 import collections
-import csv
-import io
-import json
+import contextlib
 import logging
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from poets_tfr import files
 from poets_tfr.errors import InputError
 from poets_tfr.progress import printable
-from poets_tfr.sources import names, remarks
+from poets_tfr.sources import label_tables, names, remarks
 from poets_tfr.sources.class_folders import scan_root
-from poets_tfr.sources.folders import Folders, PictureFile
-from poets_tfr.sources.headers import one_line
+from poets_tfr.sources.folders import Folders, PictureFile, is_left_alone
+from poets_tfr.sources.label_tables import (
+    LABEL_NAMES,
+    PATH_NAMES,
+    SPLIT_NAMES,
+    Table,
+    column_of,
+    columns_named,
+)
 from poets_tfr.sources.settings import SourceConfig
 from poets_tfr.sources.source import Inventory, Listed, Tree
 from poets_tfr.sources.split_folders import split_named
 
 log = logging.getLogger('poets_tfr')
 
-PATH_NAMES = 'file_name', 'filename', 'file', 'path', 'image', 'image_id', 'id'
-LABEL_NAMES = 'label', 'class', 'category', 'target'
-SPLIT_NAMES = 'split', 'set', 'subset'
 NO_COLUMN = 'none'
 METADATA = 'metadata.csv', 'metadata.jsonl'  # Hugging Face's ImageFolder
-_DELIMITERS = ',;\t|'
-_MOST_SHOWN = 20
 
 
 class _Row(NamedTuple):
-    """number: of the line, as an editor counts, or of the row."""
+    """number: of the line, as an editor counts, or of the row. where: what begins messages."""
 
+    where: str
     number: int
     path: str
     label: str
     split: str
 
 
-class Table(NamedTuple):
-    """columns: their names. rows: (number, the values in the columns' order)."""
+def metadata_in(tree: Tree) -> list[str]:
+    """Hugging Face's lists that have labels: at the top of a tree, or in its split folders."""
+    top = scan_root(tree)
+    try:
+        found = _metadata_below(tree, '')
+    except InputError as error:  # class folders may hold a file of this name that is none of ours
+        log.warning('WARNING: not taken as a list of labels: %s', error.with_dashes)
+        return []
+    if found:
+        return found
+    folders = [entry.name for entry in top if entry.is_dir and not is_left_alone(entry.name)]
+    if not all(map(split_named, folders)):
+        return []
+    of_folder = {folder: _metadata_below(tree, folder) for folder in folders}
+    is_one = any(of_folder[folder] and split_named(folder) == 'train' for folder in folders)
+    return [path for found in of_folder.values() for path in found] if is_one else []
 
-    where: str
-    columns: list[str]
-    rows: list[tuple[int, Sequence[Any]]]
 
-
-def metadata_in(tree: Tree) -> str:
-    """The name of Hugging Face's list at the top of a tree, if it has labels; else ''."""
-    top = {entry.name for entry in scan_root(tree) if entry.is_file}
+def _metadata_below(tree: Tree, folder: str) -> list[str]:
+    prefix = f'{folder}/' if folder else ''
+    there: set[str] = set()
+    with contextlib.suppress(OSError):
+        there = {entry.name for entry in tree.scan(folder) if entry.is_file}
     for name in METADATA:
-        if name in top:
-            try:
-                table = _read(f'{tree.where}/{name}', tree.read(name))
-            except (
-                InputError
-            ) as error:  # class folders may hold a file of this name that is no list
-                log.warning('WARNING: not taken as a list of labels: %s', error.with_dashes)
-                continue
-            if _found(table.columns, LABEL_NAMES) and 'file_name' in table.columns:
-                return name
-    return ''
+        if name in there:
+            table = _of_tree(tree, f'{prefix}{name}')
+            if columns_named(table.columns, LABEL_NAMES) and 'file_name' in table.columns:
+                return [f'{prefix}{name}']
+    return []
 
 
-def list_labels(config: SourceConfig, tree: Tree, metadata: str = '') -> Inventory:
-    """The images of a tree that a list names, with the labels and splits that it gives.
+def _of_tree(tree: Tree, path: str) -> Table:
+    return label_tables.read(f'{tree.where}/{path}', tree.read(path))
+
+
+def list_labels(config: SourceConfig, tree: Tree, metadata: Sequence[str] = ()) -> Inventory:
+    """The images of a tree that lists name, with the labels and splits that these give.
 
     Args:
-      metadata: the list's name in the tree, in place of `config.labels_file`.
+      metadata: the lists' paths in the tree, in place of `config.labels_file`; the names in them
+        are below their own folders.
 
     Raises:
-      InputError: the list cannot be read or understood, or contradicts itself.
+      InputError: a list cannot be read or understood, or contradicts itself.
     """
     if metadata:
-        log.info('Labels: from %s in %s.', metadata, tree.where)
-        table = _read(f'{tree.where}/{metadata}', tree.read(metadata))
-        where = table.where
+        log.info('Labels: from %s in %s.', ' and '.join(metadata), tree.where)
+        tables = [(os.path.dirname(path), _of_tree(tree, path)) for path in metadata]
     else:
         where = f'--labels_file={config.labels_file}'
-        table = _read(where, _content(config, tree))
+        tables = [('', label_tables.read(where, _content(config, tree)))]
     on_disk, ignored = _files_in(config, tree)
-    listed = _Names(on_disk, where, tree.above)
+    rows, again = _row_of_each(config, tables, _Names(on_disk, tree.above))
+    by = next((f'the column {c}' for _, t in tables if (c := _split_column(config, t))), '')
+    if metadata and not by and config.split_column != NO_COLUMN:
+        rows, by = _with_splits_of_folders(config, rows)
+    _check_splits(rows.values())
+    images = {path: _listed(path, row, on_disk.get(path)) for path, row in rows.items()}
+    _tell(tables[0][1].where, images, on_disk, again)
+    ignored += sum(path not in images for path in on_disk)
+    return Inventory([*images.values()], ignored, by if any(r.split for r in rows.values()) else '')
+
+
+def _row_of_each(
+    config: SourceConfig, tables: Sequence[tuple[str, Table]], listed: _Names
+) -> tuple[dict[str, _Row], int]:
+    """Path -> its row, with the label's name; and how many rows say the same as one before."""
     label_of_number = names.read(config.label_names) if config.label_names else None
-    images: dict[str, Listed] = {}
-    first_row: dict[str, _Row] = {}
+    found: dict[str, _Row] = {}
     again = 0
-    for row in _rows(config, table):
-        path = listed.path_of(row)
-        label = names.named(label_of_number, row.label, f'{where}, row {row.number}')
-        former = first_row.setdefault(path, row._replace(label=label))
-        if former.number != row.number:
-            if (former.label, former.split) != (label, row.split):
+    for folder, table in tables:
+        for row in _rows(config, table):
+            path = listed.path_of(row, folder)
+            label = names.named(label_of_number, row.label, f'{row.where}, row {row.number}')
+            row = row._replace(label=label)
+            former = found.setdefault(path, row)
+            if (former.label, former.split) != (row.label, row.split):
                 raise InputError(
-                    f'{where}: {printable(path)} has two labels or splits: '
+                    f'{row.where}: {printable(path)} has two labels or splits: '
                     f'{_shown(former)} in row {former.number}, {_shown(row)} in row {row.number}. '
                     'Delete one.'
                 )
-            again += 1
-            continue
-        images[path] = _listed(path, label, row.split, on_disk.get(path))
-    _check_splits(where, first_row.values())
-    _tell(where, images, on_disk, again)
-    ignored += sum(path not in images for path in on_disk)
-    is_given = any(image.split for image in images.values())
-    by = f'the column {_split_column(config, table)}' if is_given else ''
-    return Inventory([*images.values()], ignored, by)
+            again += former is not row
+    return found, again
 
 
-def _listed(path: str, label: str, split: str, file: PictureFile | None) -> Listed:
+def _with_splits_of_folders(
+    config: SourceConfig, rows: dict[str, _Row]
+) -> tuple[dict[str, _Row], str]:
+    """The same rows with the splits of the folders; as they are if one is in no split's folder."""
+    splits = {path: split_named(path.split('/')[0]) if '/' in path else '' for path in rows}
+    if config.split_by in ('relative_path', 'given_path') or not all(splits.values()):
+        return rows, ''
+    return {path: row._replace(split=splits[path]) for path, row in rows.items()}, 'folders'
+
+
+def _listed(path: str, row: _Row, file: PictureFile | None) -> Listed:
     if file is None:
-        return Listed(path, label, 0, 0, split, 'in the list of labels, but there is no such file')
-    return Listed(path, label, file.size, file.mtime_ns, split, file.fault)
+        fault = 'in the list of labels, but there is no such image'
+        return Listed(path, row.label, 0, 0, row.split, fault)
+    return Listed(path, row.label, file.size, file.mtime_ns, row.split, file.fault)
 
 
 def _shown(row: _Row) -> str:
     return f'{row.label!r} ({row.split})' if row.split else repr(row.label)
 
 
-def _check_splits(where: str, rows: Collection[_Row]) -> None:
+def _check_splits(rows: Collection[_Row]) -> None:
     """All rows have a split, or none has."""
     lacking = next((row for row in rows if not row.split), None)
     if lacking and any(row.split for row in rows):
         raise InputError(
-            f'{where}, row {lacking.number}: the split is empty, though that of other rows is '
-            'not: fill it in, or leave the column out with --split_column=none.'
+            f'{lacking.where}, row {lacking.number}: the split is empty, though that of other rows '
+            'is not: fill it in, or leave the column out with --split_column=none.'
         )
 
 
@@ -170,21 +199,26 @@ def _files_in(config: SourceConfig, tree: Tree) -> tuple[dict[str, PictureFile],
 class _Names:
     """What a list calls the images -> their paths."""
 
-    def __init__(self, on_disk: dict[str, PictureFile], where: str, above: str):
-        self._on_disk, self._where, self._above = on_disk, where, above
+    def __init__(self, on_disk: dict[str, PictureFile], above: str):
+        """above: the folder of an archive that is the root of the tree, with '/' at its end."""
+        self._on_disk, self._above = on_disk, above
         self._without_extension: dict[str, list[str]] = collections.defaultdict(list)
         for path in on_disk:
             self._without_extension[os.path.splitext(path)[0]].append(path)
 
-    def path_of(self, row: _Row) -> str:
-        """Raises InputError: the name leads out of image_dir, or may be several files."""
+    def path_of(self, row: _Row, folder: str) -> str:
+        """The path from the top, of a name below `folder`.
+
+        Raises InputError: the name leads out of image_dir, or may be several files.
+        """
         name = row.path.replace('\\', '/')
         if name.startswith('/') or re.match('[a-zA-Z]:', name) or '..' in name.split('/'):
             raise InputError(
-                f'{self._where}, row {row.number}: {printable(row.path)} is not a name below '
+                f'{row.where}, row {row.number}: {printable(row.path)} is not a name below '
                 '--image_dir: write it as it stands there.'
             )
-        name = '/'.join(part for part in name.split('/') if part not in ('', '.'))
+        parts = (part for part in [*folder.split('/'), *name.split('/')] if part not in ('', '.'))
+        name = '/'.join(parts)
         if name not in self._on_disk:  # the list may begin higher up in an archive
             name = name.removeprefix(self._above)
         if name in self._on_disk:
@@ -192,7 +226,7 @@ class _Names:
         completed = self._without_extension.get(name, [])
         if len(completed) > 1:
             raise InputError(
-                f'{self._where}, row {row.number}: {printable(name)} may be '
+                f'{row.where}, row {row.number}: {printable(name)} may be '
                 f'{" or ".join(map(printable, completed[:3]))}: give the extension.'
             )
         return completed[0] if completed else name
@@ -200,77 +234,39 @@ class _Names:
 
 def _rows(config: SourceConfig, table: Table) -> Iterator[_Row]:
     """Raises InputError: a column is missing or ambiguous, or a row lacks a value."""
-    path = _column(table, 'path_column', config.path_column, PATH_NAMES)
-    label = _column(table, 'label_column', config.label_column, LABEL_NAMES)
+    path = column_of(table, 'path_column', config.path_column, PATH_NAMES)
+    label = column_of(table, 'label_column', config.label_column, LABEL_NAMES)
     split = _split_column(config, table)
     at = {name: table.columns.index(name) for name in (path, label, split) if name}
     for number, values in table.rows:
-        if len(values) > len(table.columns):
-            raise InputError(
-                f'{table.where}, row {number} has {len(values)} values, the header names '
-                f'{len(table.columns)}: put a value with the delimiter in it into quotes.'
-            )
-        cells = {
-            column: _cell(f'{table.where}, row {number}: the column {column}', values, place)
-            for column, place in at.items()
-        }
+        texts = {}
+        for column, place in at.items():
+            value = values[place] if place < len(values) else None
+            if isinstance(value, (list, dict, bytes)):
+                raise InputError(
+                    f'{table.where}, row {number}: the column {column} holds a '
+                    f'{type(value).__name__}; a text or a number is wanted.'
+                )
+            texts[column] = '' if value is None or value != value else str(value).strip()
         for column in path, label:
-            if not cells[column]:
+            if not texts[column]:
                 raise InputError(f'{table.where}, row {number}: the column {column} is empty.')
-        word = cells.get(split, '')
+        word = texts.get(split, '')
         named = split_named(word)
         if word and not named:
             raise InputError(
                 f'{table.where}, row {number}: the split {word!r} is not understood: train, '
                 'validation or test are. --split_column=none leaves the column out.'
             )
-        yield _Row(number, cells[path], cells[label], named)
-
-
-def _cell(where: str, values: Sequence[Any], place: int) -> str:
-    """A value as text; '' where the row is shorter. Raises InputError: it is several values."""
-    found = values[place] if place < len(values) else None
-    if isinstance(found, list | dict):
-        raise InputError(f'{where} holds {found!r}; one value is wanted.')
-    return '' if found is None else str(found).strip()
+        yield _Row(table.where, number, texts[path], texts[label], named)
 
 
 def _split_column(config: SourceConfig, table: Table) -> str:
     if config.split_column == NO_COLUMN or config.split_by in ('relative_path', 'given_path'):
         return ''
-    if config.split_column or _found(table.columns, SPLIT_NAMES):
-        return _column(table, 'split_column', config.split_column, SPLIT_NAMES)
+    if config.split_column or columns_named(table.columns, SPLIT_NAMES):
+        return column_of(table, 'split_column', config.split_column, SPLIT_NAMES)
     return ''
-
-
-def _column(table: Table, flag: str, given: str, usual: Sequence[str]) -> str:
-    """The column that a flag names, or the one that has a usual name."""
-    header = ', '.join(map(printable, table.columns[:_MOST_SHOWN]))
-    if given:
-        if given in table.columns:
-            return given
-        raise InputError(f'--{flag}={given}: {table.where} has no such column; it has {header}.')
-    found = _found(table.columns, usual)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise InputError(
-            f'{table.where}: {" and ".join(found)} may both be meant: choose with --{flag}. Its '
-            f'columns are {header}.'
-        )
-    raise InputError(
-        f'{table.where}: which column is it? Name it with --{flag}. Its columns are {header}.'
-    )
-
-
-def _found(columns: Sequence[str], usual: Sequence[str]) -> list[str]:
-    """The columns of the usual names, in any case; of path and id, the more telling one."""
-    of_name = {column.strip().lower(): column for column in reversed(columns)}
-    found = [of_name[name] for name in usual if name in of_name]
-    if usual is PATH_NAMES:  # `id` beside `file_name` numbers the rows
-        telling = [name for name in found if name.strip().lower() not in ('id', 'image_id')]
-        return telling or found[:1]
-    return found
 
 
 def _content(config: SourceConfig, tree: Tree) -> bytes:
@@ -286,73 +282,3 @@ def _content(config: SourceConfig, tree: Tree) -> bytes:
         raise InputError(
             f'--labels_file: {path} not found (looked at {files.absolute(path)}).'
         ) from None
-
-
-def _read(where: str, content: bytes) -> Table:
-    extension = os.path.splitext(where)[1].lower()
-    if extension == '.parquet':
-        return _read_parquet(where, content)
-    if extension not in ('.csv', '.tsv', '.txt', '.jsonl', '.ndjson'):
-        raise InputError(f'{where}: .csv, .tsv, .jsonl and .parquet can be read.')
-    text = _text(where, content)
-    return _read_jsonl(where, text) if 'json' in extension else _read_csv(where, text)
-
-
-def _text(where: str, content: bytes) -> str:
-    encoding = 'utf-16' if content[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig'
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f'{where} is not UTF-8 text (byte {error.start}): save it as UTF-8.'
-        ) from None
-
-
-def _read_csv(where: str, text: str) -> Table:
-    header = text.partition('\n')[0]
-    delimiter = max(_DELIMITERS, key=header.count)
-    try:
-        reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
-        rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
-    except csv.Error as error:
-        raise InputError(f'{where} is not a table ({error}, line {reader.line_num}).') from None
-    if not rows:
-        raise InputError(f'{where} is empty.')
-    columns = [name.strip() for name in rows[0][1]]
-    if twice := [name for name in columns if name and columns.count(name) > 1]:
-        raise InputError(f'{where}: two columns are named {twice[0]!r}: rename one.')
-    if re.search(r'\.(jpe?g|png|webp|heic|tiff?|bmp|gif|avif)$', columns[0], re.IGNORECASE):
-        raise InputError(
-            f'{where}: its first line ({header.strip()[:80]}) names an image: put a line with the '
-            'names of the columns above it, such as file_name,label.'
-        )
-    return Table(where, columns, list(rows[1:]))
-
-
-def _read_jsonl(where: str, text: str) -> Table:
-    columns: dict[str, None] = {}
-    objects = []
-    for number, line in enumerate(text.split('\n'), 1):  # a string may hold other line ends
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            raise InputError(f'{where}, line {number} is not JSON ({error}).') from None
-        if not isinstance(value, dict):
-            raise InputError(f'{where}, line {number}: an object is wanted, {{"file_name": ...}}.')
-        objects.append((number, value))
-        columns |= dict.fromkeys(value)
-    if not objects:
-        raise InputError(f'{where} is empty.')
-    return Table(where, [*columns], [(n, [v.get(c) for c in columns]) for n, v in objects])
-
-
-def _read_parquet(where: str, content: bytes) -> Table:
-    arrow = names.pyarrow_parquet(where)
-    try:
-        table = arrow.read_table(io.BytesIO(content))
-    except Exception as error:
-        raise InputError(f'{where} is not a Parquet file ({one_line(error)}).') from None
-    columns = [table.column(name).to_pylist() for name in table.column_names]
-    return Table(where, table.column_names, list(enumerate(zip(*columns, strict=True), 1)))

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import hashlib
+import itertools
 import json
+import logging
 import os
 import shutil
 import threading
@@ -20,21 +23,28 @@ from typing import Any, NamedTuple
 from poets_tfr import files, progress
 from poets_tfr.errors import InputError
 from poets_tfr.places import user_cache_dir
+from poets_tfr.progress import printable
 from poets_tfr.sources import names, numbering, record_splits
 from poets_tfr.sources.headers import BEGINNING, kind_of, one_line
 from poets_tfr.sources.kept import kept
-from poets_tfr.sources.label_lists import LABEL_NAMES
+from poets_tfr.sources.parquet_columns import columns_of, label_names_in
 from poets_tfr.sources.record_files import files_of
 from poets_tfr.sources.record_paths import RecordPaths
 from poets_tfr.sources.settings import SourceConfig
 from poets_tfr.sources.source import Inventory, Listed, Readable
 
+log = logging.getLogger('poets_tfr')
+
 _ROWS_AT_A_TIME = 64
+_BUFFER = 1 << 20  # bytes of a file
 _FREE = 256 << 20  # bytes that stay free on the drive
 
 
 class _Row(NamedTuple):
-    """begins: where the image's bytes begin among those of all files."""
+    """begins: where the image's bytes begin among those of all files.
+
+    number: the label, where it is one. text: the label's name; neither where there is no label.
+    """
 
     file: int
     begins: int
@@ -59,29 +69,27 @@ class Parquet:
     def inventory(self) -> Inventory:
         config, paths = self._config, self._files
         split_of = record_splits.of_files(config, paths)
-        found = kept(self._what, paths, self._look_through)
-        rows = [_Row(*row) for row in found['rows']]
+        rows = [_Row(*row) for row in kept(self._what, paths, self._look_through)]
         if not rows:
             raise InputError(f'{self._flag}: there are no rows in {len(paths)} files.')
-        given = names.read(config.label_names) if config.label_names else None
-        if not given and all(row.text for row in rows):
-            labels = [row.text for row in rows]
-        else:
-            name_of = numbering.name_of(
-                '0', [row.number for row in rows], given,
-                lambda row: paths[rows[row].file], 'label_column',
+        if not any(row.size for row in rows):
+            raise InputError(
+                f'{self._flag}: no row holds an image, only names at most. Images in files of '
+                'their own are taken with a list of labels: --image_dir and --labels_file.'
             )
-            labels = [name_of(row) for row in rows]
-        own = RecordPaths(paths, rows)
+        labelled = _labelled(paths, rows)
+        labels = self._labels(labelled)
+        own = RecordPaths(paths, labelled)
         stamps = [os.stat(path).st_mtime_ns for path in paths]
         images = [
             Listed(
                 own.path(number), labels[number], row.size, stamps[row.file], split_of[row.file],
                 '' if row.size else 'the row has no image', place=row.begins,
             )
-            for number, row in enumerate(rows)
+            for number, row in enumerate(labelled)
         ]  # fmt: skip
-        return Inventory(images, 0, 'the names of the files' if any(split_of) else '')
+        by = 'the names of the files' if any(split_of) else ''
+        return Inventory(images, len(rows) - len(labelled), by)
 
     def read(self, image: Readable) -> bytes:
         with self._lock:
@@ -107,7 +115,34 @@ class Parquet:
 
     @functools.cached_property
     def _files(self) -> list[str]:
-        return files_of(self._config.image_parquet, self._flag, _is_named_so, '.parquet')
+        place = self._config.image_parquet
+        below = [p for p in glob.glob(os.path.join(glob.escape(place), '*', '*')) if _is_one(p)]
+        if below and not any(map(_is_one, os.listdir(place))):
+            raise InputError(
+                f'{self._flag}: the .parquet files are in folders in it, such as '
+                f"{os.path.dirname(below[0])}: name them, or all with '{place}/*/*.parquet'."
+            )
+        return files_of(place, self._flag, _is_one, '.parquet')
+
+    def _labels(self, rows: Sequence[_Row]) -> list[str]:
+        """The name of each row's class."""
+        if self._config.label_names:
+            given = names.read(self._config.label_names)
+            texts = (row.text if row.number is None else str(row.number) for row in rows)
+            return [names.named(given, text, self._flag) for text in texts]
+        nameless = [row for row in rows if not row.text]
+        if not nameless:
+            return [row.text for row in rows]
+        if len(nameless) < len(rows):
+            raise InputError(
+                f'{self._files[nameless[0].file]}: its labels are numbers without names, and those '
+                'of other files have names: take them one by one, or give --label_names.'
+            )
+        numbers = [row.number for row in rows]
+        name_of = numbering.name_of(
+            '0', numbers, None, lambda row: self._files[rows[row].file], 'label_column'
+        )
+        return [name_of(row) for row in rows]
 
     @property
     def _what(self) -> str:
@@ -119,18 +154,21 @@ class Parquet:
         name = hashlib.sha256(json.dumps([self._what, stats]).encode()).hexdigest()[:32]
         return os.path.join(user_cache_dir(), 'unpacked', f'{name}.images')
 
-    def _look_through(self) -> dict[str, Any]:
+    def _look_through(self) -> list[_Row]:
         rows: list[_Row] = []
         begins = 0
         for number, (image, label, label_names, batches) in enumerate(self._each_file()):
+            first = len(rows)
             for batch in batches:
                 images, labels = batch.column(image).to_pylist(), batch.column(label).to_pylist()
                 for content, value in zip(images, labels, strict=True):
                     encoded, name = _parts(content)
-                    row = _row(number, begins, encoded, value, name, label_names)
+                    where = f'{self._files[number]}, row {len(rows) - first}'
+                    text = _text_of(value, label_names, where)
+                    row = _row(number, begins, encoded, value, text, name)
                     begins += row.size
                     rows.append(row)
-        return {'rows': rows}
+        return rows
 
     def _copy_images(self) -> None:
         with files.replacing(self._copy) as part, open(part, 'wb') as target:
@@ -153,44 +191,63 @@ class Parquet:
         with progress.bar(total, 'MiB', 'Reading Parquet') as bar:
             for path in self._files:
                 try:
-                    file = arrow.ParquetFile(path)
+                    # By default pyarrow keeps all row groups in memory.
+                    file = arrow.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
                 except Exception as error:
                     raise InputError(
                         f'--image_parquet: {path} is no Parquet file ({one_line(error)}).'
                     ) from None
                 with file:
-                    image, label = self._columns(path, file.schema_arrow)
-                    batches = file.iter_batches(_ROWS_AT_A_TIME, columns=[image, label])
-                    yield image, label, _names_in(file.schema_arrow, label), batches
+                    image, label = columns_of(
+                        path, file.schema_arrow, self._config.image_key, self._config.label_column
+                    )
+                    batches = _batches(path, file, [image, label])
+                    yield image, label, label_names_in(file.schema_arrow).get(label), batches
                 bar.update(os.path.getsize(path) >> 20)
 
-    def _columns(self, path: str, schema: Any) -> tuple[str, str]:
-        """Raises InputError: it cannot be told which columns hold the images and the labels."""
-        kinds = {field.name: str(field.type) for field in schema}
-        images = [name for name, kind in kinds.items() if _holds_images(kind)]
-        labels = [n for n in kinds if n.lower() in (*LABEL_NAMES, 'labels', 'fine_label')]
-        chosen = []
-        for flag, given, found in (
-            ('image_key', self._config.image_key, images),
-            ('label_column', self._config.label_column, labels),
-        ):
-            column = given or (found[0] if len(found) == 1 else '')
-            if column not in kinds:
-                shown = ', '.join(f'{name} ({kind})' for name, kind in kinds.items())
-                raise InputError(
-                    f'{path}: {f"there is no column {given}." if given else "which column is it?"} '
-                    f'Name it with --{flag}. The columns are {shown}.'
-                )
-            chosen.append(column)
-        return chosen[0], chosen[1]
+
+def _batches(path: str, file: Any, columns: list[str]) -> Iterator[Any]:
+    """Raises InputError: the file is damaged."""
+    batches = file.iter_batches(_ROWS_AT_A_TIME, columns=columns)
+    while True:
+        try:
+            batch = next(batches, None)
+        except Exception as error:  # pyarrow's are of many types
+            raise InputError(
+                f'--image_parquet: {path} is damaged ({one_line(error)}): fetch or make it again.'
+            ) from None
+        if batch is None:
+            return
+        yield batch
 
 
-def _is_named_so(path: str) -> bool:
+def _labelled(paths: Sequence[str], rows: Sequence[_Row]) -> list[_Row]:
+    """The rows but for those of files in which none has a label: the test split, often.
+
+    Raises:
+      InputError: some rows of a file have a label, and others none.
+    """
+    found: list[_Row] = []
+    for number, of_file in itertools.groupby(rows, key=lambda row: row.file):
+        every = list(of_file)
+        lacking = [place for place, row in enumerate(every) if row.number is None and not row.text]
+        if not lacking:
+            found += every
+        elif len(lacking) == len(every):
+            log.warning(
+                '%s: %d images without labels (no value, or -1): left alone.',
+                printable(paths[number]), len(every),
+            )  # fmt: skip
+        else:
+            raise InputError(
+                f'{paths[number]}, row {lacking[0]}: there is no label (no value, or -1), as in '
+                f'{len(lacking)} of its {len(every)} rows: give them one, or leave them out.'
+            )
+    return found
+
+
+def _is_one(path: str) -> bool:
     return path.lower().endswith('.parquet')
-
-
-def _holds_images(kind: str) -> bool:
-    return kind in ('binary', 'large_binary') or (kind.startswith('struct<') and 'bytes: ' in kind)
 
 
 def _parts(content: Any) -> tuple[bytes, str]:
@@ -200,22 +257,28 @@ def _parts(content: Any) -> tuple[bytes, str]:
     return content or b'', ''
 
 
-def _row(
-    file: int, begins: int, encoded: bytes, label: Any, name: str, label_names: list[str] | None
-) -> _Row:
-    """label_names: of the row's own file, whose classes may be in another order than others'."""
-    number = label if isinstance(label, int) and not isinstance(label, bool) else None
-    text = '' if label is None or number is not None else str(label)
-    if label_names and number is not None and 0 <= number < len(label_names):
-        text = label_names[number]
+def _text_of(label: Any, label_names: Sequence[str] | None, where: str) -> str:
+    """The name of a label; '' where it has none.
+
+    Raises:
+      InputError: a number that is none of the names'.
+    """
+    # -1 is Hugging Face's number where there is no label; pandas has NaN.
+    if label is None or label == -1 or label != label:
+        return ''
+    if not isinstance(label, int) or isinstance(label, bool):
+        return str(label).strip()
+    if label_names is None:
+        return ''
+    if not 0 <= label < len(label_names):
+        raise InputError(
+            f'{where}: the label is {label}, and the names in the file are those of 0 to '
+            f'{len(label_names) - 1}.'
+        )
+    return label_names[label]
+
+
+def _row(file: int, begins: int, encoded: bytes, label: Any, text: str, name: str) -> _Row:
+    is_number = isinstance(label, int) and not isinstance(label, bool) and label != -1
     kind = kind_of(encoded[:BEGINNING]) or ''
-    return _Row(file, begins, len(encoded), number, text, name, kind)
-
-
-def _names_in(schema: Any, label: str) -> list[str] | None:
-    """Those of a ClassLabel, in what Hugging Face adds to the schema."""
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        about = json.loads((schema.metadata or {})[b'huggingface'])
-        found: Sequence[str] = about['info']['features'][label]['names']
-        return list(found)
-    return None
+    return _Row(file, begins, len(encoded), label if is_number else None, text, name, kind)

@@ -59,9 +59,13 @@ LINES = [json.dumps({'file_name': path, 'label': label}) for path, label in WANT
         ('a.jsonl', '\n'.join(LINES), {}),
         ('a.csv', '\n'.join(f'"./{line}' if i else line for i, line in enumerate(
             table().replace('.jpg', '.jpg"').splitlines())), {}),
+        ('a.csv', '\n\n' + table().replace(',', ';'), {}),
+        ('a.csv', table().replace(',', ';').replace('label', 'label;"x, y, z"', 1), {}),
+        ('a.jsonl', '\n'.join(line[:-1] + ', "text": "\u2028\x85"}' for line in LINES), {}),
     ],
     ids=['csv', 'windows', 'utf-16', 'semicolons', 'tsv', 'other-names', 'ids', 'id-beside-names',
-         'named-columns', 'jsonl', 'quoted'],
+         'named-columns', 'jsonl', 'quoted', 'empty-lines', 'commas-in-the-header',
+         'separators-in-json'],
 )  # fmt: skip
 def test_a_list_is_understood(
     image_dir: Path, tmp_path: Path, name: str, content: str | bytes, settings: dict[str, Any]
@@ -92,14 +96,57 @@ def test_metadata_without_labels_is_none(tmp_path: Path) -> None:
     assert {*labels_of(image_dir).values()} == {'a', 'b'}
 
 
-@pytest.mark.parametrize('content', [b'caf\xe9', b'file_name,label\n1.jpg,"cat\n'])
-def test_metadata_that_is_no_list_does_not_stop_class_folders(
+@pytest.mark.parametrize('content', [b'', b'caf\xe9', b'file_name,label\na/1.jpg,x,y\n'])
+def test_metadata_that_is_no_list_leaves_class_folders_as_they_are(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     image_dir = touch(tmp_path, [f'{c}/{n}.jpg' for c in 'ab' for n in range(5)])
-    write(image_dir / 'metadata.csv', content)
+    (image_dir / 'metadata.csv').write_bytes(content)
     assert {*labels_of(image_dir).values()} == {'a', 'b'}
-    assert 'WARNING: not taken as a list of labels: ' in caplog.text
+    assert f'WARNING: not taken as a list of labels: {image_dir}/metadata.csv' in caplog.text
+
+
+@pytest.mark.parametrize('is_at_the_top', [True, False])
+def test_hugging_faces_lists_of_split_folders(
+    tmp_path: Path, is_at_the_top: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders = 'train', 'Valid', 'test'
+    image_dir = touch(tmp_path, [f'{folder}/{n}.jpg' for folder in folders for n in range(12)])
+    if is_at_the_top:
+        rows = [f'{folder}/{path},{WANTED[path]}' for folder in folders[:2] for path in WANTED]
+        write(image_dir / 'metadata.csv', table(*rows))
+    else:
+        write(image_dir / 'train/metadata.csv', table())
+        write(image_dir / 'Valid/metadata.jsonl', '\n'.join(LINES))
+        write(image_dir / 'test/metadata.csv', 'file_name\n1.jpg\n')
+    with caplog.at_level(logging.INFO, 'poets_tfr'):
+        listing = listed(image_dir, testing_percentage=0)
+    assert listing.counts() == {'train': [6, 6], 'validation': [6, 6], 'test': [0, 0]}
+    assert [name for name, _ in listing.classes] == ['cat', 'dog']
+    assert splits_of(listing)['Valid/3.jpg'] == 'validation'
+    assert 'Splits: train and validation given by folders' in caplog.text
+    assert 'not in the list of labels, ignored: 12 (test/0.jpg' in caplog.text
+    assert not is_at_the_top or not listed(image_dir, split_by='relative_path').given
+
+
+def test_a_broken_list_of_a_split_folder(tmp_path: Path) -> None:
+    image_dir = touch(tmp_path, [f'{folder}/{n}.jpg' for folder in ('train', 'test') for n in '12'])
+    write(image_dir / 'train/metadata.csv', b'caf\xe9')
+    with pytest.raises(InputError, match=r'train/metadata\.csv is not UTF-8 text'):
+        listed(image_dir)
+
+
+def test_other_labels_are_taken_when_the_list_changes(tmp_path: Path) -> None:
+    image_dir = colours.write(tmp_path / 'pets', per_class=4)
+    paths = sorted(str(p.relative_to(image_dir)) for p in image_dir.glob('*/*'))
+    for first in 'dog', 'cat':
+        labels = [first, *('cat' if n % 2 else 'dog' for n in range(1, len(paths)))]
+        rows = [f'{path},{label}' for path, label in zip(paths, labels, strict=True)]
+        path = write(tmp_path / 'a.csv', table(*rows))
+        manifest = converted(image_dir, tmp_path / 'records', labels_file=path)
+        counts = [split.pictures_per_class for split in manifest.splits.values()]
+        found = [sum(of_class) for of_class in zip(*counts, strict=True)]
+        assert found == [labels.count('cat'), labels.count('dog')]
 
 
 def test_json_lines(image_dir: Path, tmp_path: Path) -> None:
@@ -108,7 +155,7 @@ def test_json_lines(image_dir: Path, tmp_path: Path) -> None:
     write(path, '\n'.join(json.dumps(each, ensure_ascii=False) for each in described))
     assert labels_of(image_dir, str(path)) == WANTED
     write(path, json.dumps({'file_name': '1.jpg', 'label': ['cat', 'dog']}))
-    with pytest.raises(InputError, match=r"the column label holds \['cat', 'dog'\]; one value"):
+    with pytest.raises(InputError, match='the column label holds a list; a text or a number'):
         labels_of(image_dir, str(path))
 
 
@@ -151,7 +198,7 @@ def test_what_is_missing_is_skipped_and_what_is_not_listed_ignored(
             image_dir, tmp_path / 'records', labels_file=path, max_bad_fraction=0.5
         )
     assert (manifest.found, manifest.skipped, manifest.ignored) == (14, 2, 3)
-    assert manifest.skip_reasons == {'in the list of labels, but there is no such file': 2}
+    assert manifest.skip_reasons == {'in the list of labels, but there is no such image': 2}
     assert b'lost/1.jpg' in contents(tmp_path / 'records')['skipped.tsv']
     assert 'Images in the list of labels, but not below image_dir, skipped: 2 (lost/0.jpg' in (
         caplog.text
@@ -182,10 +229,12 @@ def test_what_is_missing_is_skipped_and_what_is_not_listed_ignored(
         ('file_name,label,split\n1.jpg,cat,train\n2.jpg,dog,\n', 'row 3: the split is empty'),
         ('file_name,label\nx.jpg,cat\ny.jpg,dog\n', 'first is x.jpg, and there is 0.jpg.'),
         ('file_name,label\n1.jpg,"cat\n', 'is not a table ('),
-        ('file_name,label\n1.jpg,cat, large\n', 'row 2 has 3 values, the header names 2: put a'),
-        ('file_name,label,label\n1.jpg,cat,dog\n', "two columns are named 'label': rename one."),
         (b'file_name,label\n1.jpg,caf\xe9\n', 'is not UTF-8 text (byte 25): save it as UTF-8.'),
         ('file_name,label\n1.jpg,cat\n2.jpg,cat\n', "the only one is 'cat'."),
+        ('file_name,label\n1.jpg,big, red cat\n', 'row 2 has 3 values, and there are 2 columns: '),
+        ('file,label,label\n1.jpg,cat,dog\n', '2 columns are called label: rename all but one.'),
+        ('file,Label,label\n1.jpg,cat,dog\n', 'Label and label may both be meant'),
+        ('image,MEL,NV\n1,0.0,1.0\n2,1.0,0.0\n', 'MEL, NV hold only 0 and 1, a column for each'),
     ],
 )  # fmt: skip
 def test_a_list_that_is_not_understood(
@@ -207,6 +256,10 @@ def test_flags_of_a_list(image_dir: Path, tmp_path: Path) -> None:
         ({'labels_file': str(image_dir)}, 'is a folder: name the list'),
         ({'labels_file': write(tmp_path / 'a.xlsx', 'x')}, r'\.csv, \.tsv, \.jsonl and'),
         ({'labels_file': path, 'label_column': 'x'}, 'has no such column; it has file_name, label'),
+        (
+            {'labels_file': write(tmp_path / 'a.jsonl', '{"path": "1.jpg", "label": ["cat"]}')},
+            'row 1: the column label holds a list; a text or a number is wanted',
+        ),
         ({'labels_file': path, 'classes': ('owl',)}, "has no class 'owl'; it has cat, dog"),
     ):
         with pytest.raises(InputError) as raised:

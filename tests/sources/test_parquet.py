@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import colours
-import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -27,11 +26,13 @@ def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return colours.write(tmp_path_factory.mktemp('parquet') / 'flowers', per_class=12)
 
 
-def write(path: Path, columns: dict[str, Any], names: list[str] | None = None) -> Path:
+def write(
+    path: Path, columns: dict[str, Any], names: list[str] | None = None, label: str = 'label'
+) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pyarrow.table(columns)
     if names:
-        features = {'label': {'names': names, '_type': 'ClassLabel'}}
+        features = {label: {'names': names, '_type': 'ClassLabel'}}
         about = json.dumps({'info': {'features': features}})
         table = table.replace_schema_metadata({b'huggingface': about.encode()})
     pyarrow.parquet.write_table(table, path, row_group_size=5)
@@ -69,15 +70,77 @@ def test_file_names_give_splits(
     assert 'train-00000-of-00001.parquet/00000020.jpg' in splits_of(listing), 'a name that repeats'
 
 
-def test_each_file_has_its_own_names_and_files_of_one_name_stay_apart(tmp_path: Path) -> None:
-    pixels = np.zeros((8, 8, 3), np.uint8)
-    for split, names in ('train', ['cats', 'dogs']), ('test', ['dogs', 'cats']):
-        columns = {'image': [colours.encoded(pixels)] * 6, 'label': [0] * 4 + [1] * 2}
-        write(tmp_path / split / '0.parquet', columns, names)
-    listing = listed('', image_parquet=str(tmp_path / '*/*'), validation_percentage=0)
-    assert [name for name, _ in listing.classes] == ['cats', 'dogs']
-    assert listing.counts() == {'train': [4, 2], 'validation': [0, 0], 'test': [2, 4]}
-    assert 'test/0.parquet/00000000.jpg' in splits_of(listing)
+def test_folders_give_splits(flowers: Path, tmp_path: Path) -> None:
+    for split in 'train', 'val', 'test':
+        write(tmp_path / f'in/{split}/0.parquet', columns_of(flowers), NAMES)
+    listing = listed('', image_parquet=str(tmp_path / 'in/*/*.parquet'))
+    assert listing.counts() == {split: [12] * 3 for split in ('train', 'validation', 'test')}
+    assert splits_of(listing)['val/0.parquet/00000020.jpg'] == 'validation'
+    with pytest.raises(InputError, match=r"such as .*in/\w+: name them, or all with '.*/\*/\*\.p"):
+        listed('', image_parquet=str(tmp_path / 'in'))
+
+
+def test_each_file_has_its_own_names(flowers: Path, tmp_path: Path) -> None:
+    columns = columns_of(flowers)
+    write(tmp_path / 'in/a.parquet', columns, NAMES)
+    other = {**columns, 'label': [2 - number for number in columns['label']]}
+    write(tmp_path / 'in/b.parquet', other, NAMES[::-1])
+    write(tmp_path / 'in/c.parquet', {**columns, 'label': [NAMES[n] for n in columns['label']]})
+    listing = listed('', image_parquet=str(tmp_path / 'in'))
+    found = {p.path: listing.classes[p.label].folder for p in listing.pictures}
+    assert len(found) == 3 * 36
+    for number, label in enumerate(columns['label']):
+        for file in 'abc':
+            (path,) = (p for p in found if p.startswith(f'{file}.parquet/{number:08d}'))
+            assert found[path] == NAMES[label]
+
+
+def test_a_class_label_of_any_name(flowers: Path, tmp_path: Path) -> None:
+    columns = columns_of(flowers)
+    columns['flower'] = columns.pop('label')
+    path = write(tmp_path / 'a.parquet', columns, NAMES, label='flower')
+    assert [name for name, _ in listed('', image_parquet=str(path)).classes] == NAMES
+
+
+@pytest.mark.parametrize('nothing', [None, -1])
+def test_a_file_without_labels_is_left_alone(
+    flowers: Path, tmp_path: Path, nothing: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    columns = columns_of(flowers)
+    write(tmp_path / 'in/train.parquet', columns, NAMES)
+    columns['label'] = pyarrow.array([nothing] * 36, pyarrow.int64())
+    path = write(tmp_path / 'in/test.parquet', columns, NAMES)
+    listing = listed('', image_parquet=str(tmp_path / 'in'))
+    assert (len(listing.pictures), listing.ignored, listing.given) == (36, 36, {'train'})
+    assert f'{path}: 36 images without labels (no value, or -1): left alone.' in caplog.text
+    columns['label'] = pyarrow.array([nothing, *[0, 1, 2] * 11, 0, 1], pyarrow.int64())
+    write(path, columns, NAMES)
+    with pytest.raises(InputError, match=r'test\.parquet, row 0: there is no label .* 1 of its 36'):
+        listed('', image_parquet=str(tmp_path / 'in'))
+
+
+def test_numbers_beside_names(flowers: Path, tmp_path: Path) -> None:
+    write(tmp_path / 'in/a.parquet', columns_of(flowers), NAMES)
+    write(tmp_path / 'in/b.parquet', columns_of(flowers))
+    with pytest.raises(InputError, match=r'b\.parquet: its labels are numbers without names'):
+        listed('', image_parquet=str(tmp_path / 'in'))
+    names = tmp_path / 'names.txt'
+    names.write_text('\n'.join(NAMES))
+    listing = listed('', image_parquet=str(tmp_path / 'in'), label_names=str(names))
+    assert [name for name, _ in listing.classes] == NAMES
+    names.write_text('one\ntwo')
+    with pytest.raises(InputError, match="the label '2' is no number from 0 to 1"):
+        listed('', image_parquet=str(tmp_path / 'in'), label_names=str(names))
+
+
+def test_a_damaged_file(flowers: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / 'a.parquet', columns_of(flowers), NAMES)
+    begins = pyarrow.parquet.read_metadata(path).row_group(3).column(0).data_page_offset
+    content = bytearray(path.read_bytes())
+    content[begins : begins + 40] = b'\xff' * 40
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r'a\.parquet is damaged \(.*\): fetch or make it again\.'):
+        listed('', image_parquet=str(path))
 
 
 @pytest.mark.parametrize('kind', ['text', 'file', 'numbers'])
@@ -118,6 +181,14 @@ def test_rows_without_an_image_are_skipped(flowers: Path, tmp_path: Path) -> Non
             {'a': [b'1'], 'label': [1]},
             ['--image_key=x'],
             'there is no column x. Name it with --im',
+        ),
+        ({'a': [b'1'], 'label': [1]}, ['--image_key=label'], 'the column label is int64, and'),
+        ({'a': [b'1'], 'label': [[1]]}, [], 'the column label is list<element: int64>; a number'),
+        ({'a': [b'1'], 'label': [1]}, ['--label_column=a'], 'the column a is binary; a number'),
+        (
+            {'a': [{'bytes': None, 'path': 'x.jpg'}], 'label': [1]},
+            [],
+            'no row holds an image, only names at most.',
         ),
         (None, [], 'a.parquet is no Parquet file ('),
     ],

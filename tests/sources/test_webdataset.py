@@ -100,6 +100,18 @@ def test_numbers_and_names_that_repeat(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize('name', ['{}/0.tar', 's.{}.tar'])
+def test_shards_of_one_name_keep_their_images_apart(tmp_path: Path, name: str) -> None:
+    files = {f'{n}.{e}': b'ab'[n % 2 :][:1] for n in range(8) for e in ('jpg', 'cls')}
+    for split in 'train', 'val', 'test':
+        path = tmp_path / 'in' / name.format(split)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, files)
+    listing = listed(tmp_path / 'in' / name.format('*'))
+    assert listing.counts() == {split: [4, 4] for split in ('train', 'validation', 'test')}
+    assert splits_of(listing)[f'{name.format("val").removesuffix(".tar")}/3.jpg'] == 'validation'
+
+
 def test_what_has_no_label_is_told_and_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -168,7 +180,7 @@ def few(*names: str) -> dict[str, bytes]:
 def test_json_whose_key_is_named_and_may_be_empty(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    files = {}
+    files: dict[str, bytes] = {}
     for number in range(13):
         label = ['cat', 'dog'][number % 2] if number < 12 else None
         text = json.dumps({'label': number, 'class': label, 'kind': label})
@@ -209,18 +221,6 @@ def test_shards_of_one_name_in_folders_of_splits(flowers: Path, tmp_path: Path) 
     wanted = {f'{s}/000/{path}' for s in ('train', 'val') for path in files_in(flowers)}
     assert {p.path for p in listing.pictures} == wanted
     assert all((p.split == 'validation') == p.path.startswith('val/') for p in listing.pictures)
-
-
-@pytest.mark.parametrize('name', ['{}/0.tar', 's.{}.tar'])
-def test_shards_of_one_name_keep_their_images_apart(tmp_path: Path, name: str) -> None:
-    files = {f'{n}.{e}': b'ab'[n % 2 :][:1] for n in range(8) for e in ('jpg', 'cls')}
-    for split in 'train', 'val', 'test':
-        path = tmp_path / 'in' / name.format(split)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, files)
-    listing = listed(tmp_path / 'in' / name.format('*'))
-    assert listing.counts() == {split: [4, 4] for split in ('train', 'validation', 'test')}
-    assert splits_of(listing)[f'{name.format("val").removesuffix(".tar")}/3.jpg'] == 'validation'
 
 
 def test_numbers_without_names_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
