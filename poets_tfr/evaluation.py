@@ -23,10 +23,12 @@ from poets_tfr.reporting.metrics import Metrics
 from poets_tfr.reporting.report import Report
 from poets_tfr.reporting.summaries import MOST_MISTAKES
 from poets_tfr.sources import remarks, split_folders
+from poets_tfr.sources.archives import is_archive
 from poets_tfr.sources.class_folders import look_into
 from poets_tfr.sources.folders import Folders, is_hidden, is_system_folder
 from poets_tfr.sources.labels import label_of, possible_labels
 from poets_tfr.sources.remarks import Remarks
+from poets_tfr.sources.shard_patterns import is_pattern
 from poets_tfr.sources.source import Drive
 from poets_tfr.training.predictions import Predictions
 
@@ -173,6 +175,11 @@ def _no_picture(where: str) -> str:
 
 def _find_files(config: EvaluationConfig) -> list[LabelledFile]:
     root = config.image_dir
+    if is_archive(root) or is_pattern(root):
+        raise InputError(
+            f'--image_dir={root}: archives have to be converted first: poets-convert '
+            f"--image_dir='{root}' --records_dir=DIR; then evaluate takes --records_dir=DIR."
+        )
     try:
         files.scan(root)
     except (FileNotFoundError, NotADirectoryError):

@@ -6,11 +6,14 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from poets_tfr import files
 from poets_tfr.places import user_cache_dir
+
+_DAYS = 90  # what is not asked for so long is forgotten
 
 
 def kept(what: str, paths: Sequence[str], make: Callable[[], Any]) -> Any:
@@ -28,10 +31,19 @@ def kept(what: str, paths: Sequence[str], make: Callable[[], Any]) -> Any:
         with open(path, 'rb') as file:
             former, content = json.loads(file.readline()), file.read()
         if former == {'stamp': stamp, 'sha256': hashlib.sha256(content).hexdigest()}:
+            with contextlib.suppress(OSError):
+                os.utime(path)
             return json.loads(content)
     value = make()
     with contextlib.suppress(OSError):  # it only saves time
         content = json.dumps(value, separators=(',', ':')).encode('ascii')
         about = {'stamp': stamp, 'sha256': hashlib.sha256(content).hexdigest()}
         files.write_bytes(path, json.dumps(about).encode('ascii') + b'\n' + content)
+        _forget_old(os.path.dirname(path))
     return value
+
+
+def _forget_old(folder: str) -> None:
+    for entry in os.scandir(folder):
+        if entry.name.endswith('.json') and time.time() - entry.stat().st_mtime > _DAYS * 86_400:
+            os.remove(entry.path)

@@ -202,6 +202,7 @@ print(status, 'tensorflow' in sys.modules)
         ([], 'Must set flag --image_dir'),
         (['--image_dir=/nowhere', '--records_dir=/nowhere'], 'and not both'),
         (['--image_dir=/nowhere'], 'there is no folder /nowhere'),
+        (['--image_dir=a.zip'], 'archives have to be converted first: poets-convert'),
         (['--records_dir=/nowhere'], 'no manifest.json'),
         (['--records_dir=/nowhere', '--split=exam'], 'split'),
     ],
