@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import sys
+from typing import TextIO
 
 
 def log_to_terminal(verbosity: str = 'INFO') -> None:
@@ -15,11 +16,22 @@ def log_to_terminal(verbosity: str = 'INFO') -> None:
     log.handlers.clear()
     log.propagate = False
     log.setLevel(verbosity)
-    out, err = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
+    out, err = logging.StreamHandler(sys.stdout), _ToStderr()
     out.addFilter(lambda record: record.levelno < logging.WARNING)
     err.setLevel(logging.WARNING)
     log.addHandler(out)
     log.addHandler(err)
+
+
+class _ToStderr(logging.StreamHandler[TextIO]):
+    """To sys.stderr as it is when a line is written: `native_stderr` puts another one there."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
 
 
 def start() -> None:

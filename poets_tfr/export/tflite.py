@@ -7,9 +7,6 @@ Output: [1, classes], of the same type: softmax scores.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from poets_tfr import files
+from poets_tfr import files, native_stderr
 from poets_tfr.backbones import forward
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.errors import InputError
@@ -69,7 +66,7 @@ def load(content: bytes, path: str) -> tuple[Callable[[Sequence[bytes]], np.ndar
         )
     description = Description.from_json(associated[descriptions.FILE], path)
     try:
-        with warnings.catch_warnings(), _native_chatter_dropped():
+        with warnings.catch_warnings(), native_stderr.dropped():
             # TensorFlow 2.21 recommends another package for it.
             warnings.filterwarnings('ignore', category=UserWarning)
             interpreter = tf.lite.Interpreter(model_content=content, num_threads=1)
@@ -126,23 +123,9 @@ def _convert(
         converter.representative_dataset = pictures
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.uint8
-    with warnings.catch_warnings(), _native_chatter_dropped():
+    with warnings.catch_warnings(), native_stderr.dropped():
         warnings.filterwarnings('ignore', message='Statistics for quantized inputs')
         return converter.convert()
-
-
-@contextlib.contextmanager
-def _native_chatter_dropped() -> Iterator[None]:
-    """Inside, what C++ code writes to stderr is lost: TensorFlow Lite's has no level to set."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _quantized(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from poets_tfr import files, locks, progress
+from poets_tfr import files, locks, native_stderr, progress
 from poets_tfr.errors import InputError
 from poets_tfr.records import codecs, damage, duplicates, large
 from poets_tfr.records.duplicates import Duplicate, Member
@@ -85,7 +85,8 @@ def convert(
     name = f'Converting {len(listing.pictures)} pictures to {config.records_dir}'
     with progress.stage(name):
         conversion = _Conversion(config, listing, make_missing or _make_shards_with_bar)
-        manifest = conversion.run()
+        with native_stderr.lines_on_images_counted():
+            manifest = conversion.run()
     outcomes = ', '.join(f'{count} {what}' for what, count in sorted(manifest.outcomes.items()))
     log.info('Found %d files: %s, %d ignored.', manifest.found, outcomes, manifest.ignored)
     if conversion.has_published:
