@@ -117,6 +117,8 @@ def _opened(path: str) -> IO[bytes]:
         return open(path, 'a+b', buffering=0)
     except PermissionError:
         return open(path, 'rb', buffering=0)
+    except IsADirectoryError:
+        raise InputError(f'{path} is a folder, where a lock file is wanted: rename it.') from None
 
 
 def _stands(lock: IO[bytes], path: str) -> bool:

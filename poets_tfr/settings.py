@@ -118,6 +118,7 @@ class Settings:
             value, check = getattr(self, name), about(type(self), name).check
             if value is None:
                 continue
+            require(self, name, 'without null characters', not _holds_null(value))
             if typing.get_origin(kind) is Literal:
                 require_one_of(self, name, typing.get_args(kind))
             elif check and not check.holds(value):
@@ -192,6 +193,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def require(config: Settings, name: str, wanted: str, holds: bool) -> None:
     if not holds:
         raise InputError(f'--{name}={getattr(config, name)!r} must be {wanted}.')
+
+
+def _holds_null(value: Any) -> bool:
+    values = value if isinstance(value, tuple) else (value,)
+    return any(isinstance(each, str) and '\0' in each for each in values)
 
 
 def require_one_of(config: Settings, name: str, choices: Sequence[str]) -> None:

@@ -47,6 +47,15 @@ def test_the_lock_names_the_process_that_holds_it(tmp_path: Path) -> None:
         pass
 
 
+def test_a_folder_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / '.lock').mkdir()
+    with pytest.raises(
+        InputError, match=r'\.lock is a folder, where a lock file is wanted: rename'
+    ):
+        with locks.only_writer(str(tmp_path)):
+            pass
+
+
 def test_a_remote_folder_has_no_lock() -> None:
     remote = 'ram://test_locks/x'
     with locks.only_writer(remote), locks.only_writer(remote):

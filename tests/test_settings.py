@@ -78,6 +78,8 @@ REFUSED: list[tuple[type, dict[str, Any]]] = [
     (ExportConfig, {'output_graph': ''}),
     (ExportConfig, {'output_labels': ''}),
     (ReportingConfig, {'summaries_dir': ''}),
+    (ReportingConfig, {'summaries_dir': '/tmp/a\0b'}),
+    (ConversionConfig, {'classes': ('cats', 'd\0gs')}),
     (ExportConfig, {'intermediate_store_frequency': -1}),
     (ExportConfig, {'intermediate_output_graphs_dir': '', 'intermediate_store_frequency': 5}),
     (ExportConfig, {'final_tensor_name': 'final_result:0'}),
@@ -88,7 +90,7 @@ REFUSED: list[tuple[type, dict[str, Any]]] = [
 
 
 def _id(case: tuple[type, dict[str, Any]]) -> str:
-    return ' '.join(f'{name}={value}' for name, value in case[1].items())
+    return ' '.join(f'{name}={value!r}' for name, value in case[1].items())
 
 
 @pytest.mark.parametrize('case', REFUSED, ids=_id)

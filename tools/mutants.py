@@ -155,15 +155,17 @@ def survives(mutant: Mutant, place: Path, time_limit: float) -> bool:
 
 
 def _tests_pass(place: Path, tests: Sequence[str], time_limit: float | None) -> bool:
+    """Without a limit, what pytest says is shown."""
     scratch = place / 'scratch'
     scratch.mkdir(exist_ok=True)
     options = ['-x', '-q', '-m', 'not slow', '-p', 'no:cacheprovider', f'--basetemp={scratch}/of']
     # Two versions of a module made within a second may have the same size: no bytecode is kept.
     env = os.environ | {'PYTHONPATH': str(place), 'TMPDIR': str(scratch)}
     env['PYTHONDONTWRITEBYTECODE'] = '1'
+    quiet = subprocess.DEVNULL if time_limit else None
     with subprocess.Popen(
         [sys.executable, '-m', 'pytest', *options, *tests],
-        cwd=place, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=place, env=env, stdout=quiet, stderr=quiet,
         start_new_session=True,
     ) as running:  # fmt: skip
         try:
@@ -189,7 +191,7 @@ def try_all(root: Path, chosen: Sequence[Mutant], jobs: int, time_limit: float) 
         place = places.get()
         tests = dict.fromkeys(path for mutant in chosen for path in mutant.tests)
         if not _tests_pass(place, list(tests), None):
-            raise InputError('The tests fail as the code is: make test')
+            raise InputError('The tests fail as the code is; see above.')
         places.put(place)
 
         def tried(mutant: Mutant) -> bool:
