@@ -185,6 +185,7 @@ def try_all(root: Path, chosen: Sequence[Mutant], jobs: int, time_limit: float) 
       InputError: the tests fail without any mutant.
     """
     with tempfile.TemporaryDirectory(prefix='mutants-') as scratch:
+        os.chmod(scratch, 0o755)  # some tests become another user
         places: queue.SimpleQueue[Path] = queue.SimpleQueue()
         for job in range(jobs):
             places.put(_copied(root, Path(scratch, str(job))))
