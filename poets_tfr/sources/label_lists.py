@@ -138,7 +138,7 @@ def _with_splits_of_folders(
 ) -> tuple[dict[str, _Row], str]:
     """The same rows with the splits of the folders; as they are if one is in no split's folder."""
     splits = {path: split_named(path.split('/')[0]) if '/' in path else '' for path in rows}
-    if config.split_by in ('relative_path', 'given_path') or not all(splits.values()):
+    if config.draws_all_splits or not all(splits.values()):
         return rows, ''
     return {path: row._replace(split=splits[path]) for path, row in rows.items()}, 'folders'
 
@@ -262,7 +262,7 @@ def _rows(config: SourceConfig, table: Table) -> Iterator[_Row]:
 
 
 def _split_column(config: SourceConfig, table: Table) -> str:
-    if config.split_column == NO_COLUMN or config.split_by in ('relative_path', 'given_path'):
+    if config.split_column == NO_COLUMN or config.draws_all_splits:
         return ''
     if config.split_column or columns_named(table.columns, SPLIT_NAMES):
         return column_of(table, 'split_column', config.split_column, SPLIT_NAMES)

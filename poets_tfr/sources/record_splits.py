@@ -24,7 +24,7 @@ def of_files(config: SourceConfig, paths: Sequence[str]) -> list[str]:
     Raises:
       InputError: some have one and others none.
     """
-    if config.split_by in ('relative_path', 'given_path'):
+    if config.draws_all_splits:
         return [''] * len(paths)
     found = [_of_name(os.path.basename(path)) or _of_folder(path) for path in paths]
     lacking = [path for path, split in zip(paths, found, strict=True) if not split]

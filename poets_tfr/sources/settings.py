@@ -12,7 +12,7 @@ from poets_tfr.settings import Settings, at_least, default_of, setting, within
 
 LabelStyle = Literal['original', 'folder']
 FirstLabel = Literal['auto', '0', '1']
-SplitBy = Literal['auto', 'folders', 'relative_path', 'given_path']
+SplitBy = Literal['auto', 'folders', 'relative_path', 'given_path', 'stratified']
 Split = Literal['train', 'validation', 'test']
 SPLITS = get_args(Split)
 PLACES = 'image_dir', 'image_tfrecords', 'image_parquet'  # of which one is given
@@ -90,8 +90,9 @@ class SourceConfig(Settings):
     split_by: SplitBy = setting('auto',
         'What decides the split: folders (train, validation and test, with the class folders in '
         'them), a hash of relative_path (<class>/<file>: moving the folder changes nothing) or of '
-        'given_path (image_dir as typed, as the original did); auto: the splits that the images '
-        'come with, else relative_path.', affects='records')
+        'given_path (image_dir as typed, as the original did), or stratified: of each class, the '
+        'smallest of these hashes, so that it has just its share in each split; auto: the splits '
+        'that the images come with, else relative_path.', affects='records')
     split_prefix: str = setting('',
         "Split by given path, with this in place of image_dir: 'tf_files/flower_photos' gives the "
         "published tutorial's test set.", affects='records')
@@ -115,6 +116,11 @@ class SourceConfig(Settings):
                     f'--{name} goes with {" or ".join(f"--{each}" for each in wanted)}, not with '
                     f'--{given[0]}: leave it out.'
                 )
+        if self.split_prefix and self.split_by == 'stratified':
+            raise InputError(
+                '--split_by=stratified and --split_prefix exclude each other: that splits by the '
+                'given path.'
+            )
         total = self.validation_percentage + self.testing_percentage
         if total > 99:
             raise InputError(
@@ -135,6 +141,11 @@ class SourceConfig(Settings):
     @property
     def place_flag(self) -> str:
         return f'{self.place_flag_name}={self.place}'
+
+    @property
+    def draws_all_splits(self) -> bool:
+        """Whether the splits that the images come with are passed over."""
+        return self.split_by in ('relative_path', 'given_path', 'stratified')
 
     @property
     def splits_by_given_path(self) -> bool:

@@ -1,6 +1,7 @@
 """Train, validation or test: the original retrain.py's hash of a path. No TensorFlow.
 
-It needs no state and does not change when pictures are added.
+It needs no state and does not change when pictures are added; by rank of the hashes (`stratified`)
+a few change.
 """
 
 from __future__ import annotations
@@ -91,6 +92,8 @@ def of_class(
 
     Raises:
       UnsplittableError: the class is too small for the splits asked for.
+
+    Example: of 24 images, 10 % are 2 by rank (`split_by='stratified'`), and about 2 by hash alone.
     """
     groups = [hashed_path(config, key) for key in keys]
     percentage = {group: split_percentage(group) for group in groups}
@@ -106,8 +109,11 @@ def of_class(
             f', and {len(bounds)} are the least for {", ".join(bounds)}: add pictures, or leave '
             f'such classes out ({flag}).',
         )
-    split_of = {group: _split_at(percentage[group], bounds) for group in whole}
-    _fill_empty_splits(config, class_name, split_of, percentage, bounds)
+    if config.split_by == 'stratified':
+        split_of = _by_rank(config, class_name, whole, percentage, bounds)
+    else:
+        split_of = {group: _split_at(percentage[group], bounds) for group in whole}
+        _fill_empty_splits(config, class_name, split_of, percentage, bounds)
     return [split_of.get(group) or _split_at(percentage[group], bounds) for group in groups]
 
 
@@ -128,6 +134,47 @@ def _bounds(config: SourceConfig, given: Collection[str] = ()) -> dict[str, tupl
 
 def _split_at(percentage: float, bounds: dict[str, tuple[float, float]]) -> str:
     return next((s for s, (low, high) in bounds.items() if low <= percentage < high), 'train')
+
+
+def _by_rank(
+    config: SourceConfig,
+    folder: str,
+    whole: Sequence[str],
+    percentage: dict[str, float],
+    bounds: dict[str, tuple[float, float]],
+) -> dict[str, str]:
+    """The smallest hashes are validation's, the next ones test's, as many as their shares want.
+
+    Another image moves few: each bound between two splits by as many ranks as its splits grow.
+    """
+    size = Counter(whole)
+    ranked = sorted(size, key=lambda group: (percentage[group], group))
+    if len(ranked) < len(bounds):
+        raise _too_few_groups(config, folder, next(s for s in bounds if s != 'train'))
+    split_of = {}
+    for split, (low, high) in bounds.items():
+        if split == 'train':
+            continue
+        wanted = len(whole) * (high - low) / 100
+        others = sum(other not in (split, *split_of.values()) for other in bounds)
+        taken = 0
+        while len(ranked) > others and (
+            not taken or abs(taken + size[ranked[0]] - wanted) <= abs(taken - wanted)
+        ):
+            group = ranked.pop(0)
+            split_of[group] = split
+            taken += size[group]
+    return split_of | dict.fromkeys(ranked, 'train')
+
+
+def _too_few_groups(config: SourceConfig, folder: str, split: str) -> UnsplittableError:
+    return UnsplittableError(
+        folder,
+        config.place_flag_name,
+        f'has no picture for {split}',
+        ': files that agree up to _nohash_ stay together, and too few groups are left. '
+        'Add pictures.',
+    )
 
 
 def _fill_empty_splits(
@@ -157,13 +204,7 @@ def _fill_empty_splits(
             )
         spare = [group for group, current in split_of.items() if sizes[current] > 1]
         if not spare:
-            raise UnsplittableError(
-                folder,
-                config.place_flag_name,
-                f'has no picture for {split}',
-                ': files that agree up to _nohash_ stay together, and too few groups are left. '
-                'Add pictures.',
-            )
+            raise _too_few_groups(config, folder, split)
         nearest = min(spare, key=lambda g: (_distance(percentage[g], low, high), g))
         split_of[nearest] = split
 
