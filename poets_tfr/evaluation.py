@@ -103,7 +103,7 @@ def evaluate(
     labeller: Labeller,
     graph: str,
 ) -> Evaluated:
-    """Labels every picture, says how many were labelled rightly, and writes the report asked for.
+    """Labels every image, says how many are classified correctly, and writes the report asked for.
 
     Args:
       config: which pictures.
@@ -134,7 +134,7 @@ def evaluate(
 
 
 def table(figures: Metrics, labels: Sequence[str]) -> str:
-    """Class by class (of many, the weakest), and of few classes what is taken for what."""
+    """Class by class (of many, the weakest), and of few classes what gets mistaken for what."""
     is_whole = len(labels) <= MOST_IN_TABLE
     chosen = range(len(labels)) if is_whole else figures.weakest(_WEAKEST).tolist()
     names = [printable(labels[i]) for i in chosen]

@@ -2,7 +2,7 @@
 
 That process loads every file that was written and labels pictures with it, from the bytes that the
 records hold and, where they still exist, from the original files on label_image's own path. Here
-its scores are held against the trained model's. It starts while the head is being trained and
+its scores are compared with the trained model's. It starts while the head is being trained and
 labels while the figures are drawn, so that it costs a run next to nothing.
 """
 

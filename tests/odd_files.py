@@ -123,7 +123,7 @@ def jpegs() -> list[OddFile]:
         OddFile('half.jpg', plain[: len(plain) * 2 // 3], 'damaged or truncated JPEG data'),
         OddFile('start_only.jpg', plain[:2], 'not a picture of a known format'),
         OddFile('header_only.jpg', plain[: plain.index(b'\xff\xda')], 'damaged JPEG header'),
-        OddFile('12_bits.jpg', twelve_bits, 'JPEG of 12 bits, which is not taken'),
+        OddFile('12_bits.jpg', twelve_bits, 'JPEG of 12 bits, which is not supported'),
     ]
     for name, transform, outcome in (
         ('cmyk', 0, 'as is'), ('ycck', 2, 'as is'), ('cmyk_without_adobe', None, 'as JPEG')
@@ -362,7 +362,7 @@ def tiffs() -> list[OddFile]:
     return [
         *found,
         OddFile('jpeg.tif', jpeg, 'as JPEG', by_pillow(jpeg), LOSSY),
-        OddFile('floats.tif', floats, 'TIFF with 32 bits a sample, which is not taken'),
+        OddFile('floats.tif', floats, 'TIFF with 32 bits a sample, which is not supported'),
         OddFile('half.tif', saved(RGB, 'TIFF')[:200], 'damaged'),
     ]
 

@@ -119,7 +119,7 @@ def test_a_second_run_reuses_everything_and_repeats_its_bits(
     flags = f'--image_dir={colours_dir}', '--testing_percentage=25', '--num_shards=2'
     ended = retrain(again, model_dir, *flags, steps=200)
     assert ended.status == 0, ended.err
-    assert f'Records: {again.records} stands.' in ended.out
+    assert f'Records in {again.records} are up to date.' in ended.out
     assert re.search(r'^Features: all \d+ are in ', ended.out, re.MULTILINE)
     assert again.graph.read_bytes() == first.graph.read_bytes()
     assert again.labels.read_bytes() == first.labels.read_bytes()

@@ -31,7 +31,7 @@ _STYLE = 1  # part of every file's comment: raise it when the drawing changes
 
 # Hue, saturation and value, each a range from 0 to 1. Every flower comes in every colour; its own
 # colours only come more often.
-_COLOURS = {
+COLOURS = {
     'white': ((0.10, 0.18), (0.02, 0.12), (0.90, 1.00)),
     'yellow': ((0.12, 0.16), (0.70, 0.95), (0.88, 1.00)),
     'orange': ((0.05, 0.09), (0.75, 0.95), (0.88, 1.00)),
@@ -48,6 +48,7 @@ _OWN_COLOURS = {
 _OWN_COLOUR_SHARE = 0.4
 
 Colour = tuple[int, int, int]
+Parts = Callable[['Pen', np.random.Generator, Colour], None]
 
 
 def picture_rng(seed: int, name: str, index: int) -> np.random.Generator:
@@ -201,9 +202,21 @@ def draw_flower(
     """
     if kind not in _FLOWER_PARTS:
         raise InputError(f'No flower is called {kind!r}; there are {", ".join(FLOWERS)}.')
+    return draw_parts(_FLOWER_PARTS[kind], _OWN_COLOURS[kind], rng, width=width, height=height)
+
+
+def draw_parts(
+    parts: Parts,
+    own_colours: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    width: int = 320,
+    height: int = 240,
+) -> np.ndarray:
+    """Draws what `parts` draws, oftener in its own colours (of COLOURS), as draw_flower does."""
     picture = _background(rng, (width, height))
-    flower = _flower_layer(kind, rng, (width * _SUPERSAMPLING, height * _SUPERSAMPLING))
-    flower = flower.reduce(_SUPERSAMPLING)
+    size = width * _SUPERSAMPLING, height * _SUPERSAMPLING
+    flower = _flower_layer(parts, own_colours, rng, size).reduce(_SUPERSAMPLING)
     picture.paste((12, 16, 10), mask=_shadow(flower, rng))
     picture.paste(flower, mask=flower.getchannel('A'))
     return _photograph(picture, rng)
@@ -251,23 +264,24 @@ def _draw_blade(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: tuple
     tip = root + np.array([rng.normal(0.0, 0.2), -rng.uniform(0.3, 0.9)]) * height
     half = np.array([height * rng.uniform(0.008, 0.03), 0.0])
     points = [tuple(root - half), tuple(tip), tuple(root + half)]
-    draw.polygon(points, fill=(*_leaf_colour(rng), int(rng.integers(110, 230))))
+    draw.polygon(points, fill=(*leaf_colour(rng), int(rng.integers(110, 230))))
 
 
-def _flower_layer(kind: str, rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+def _flower_layer(
+    parts: Parts, own_colours: Sequence[str], rng: np.random.Generator, size: tuple[int, int]
+) -> Image.Image:
     width, height = size
     layer = Image.new('RGBA', size, (0, 0, 0, 0))
     radius = height * rng.uniform(0.36, 0.46)
     centre = np.array(
         [width / 2 + height * rng.uniform(-0.2, 0.2), height * (0.5 + rng.uniform(-0.1, 0.1))]
     )
-    pen = _Pen(ImageDraw.Draw(layer), rng, centre, radius)
-    colour = _petal_colour(rng, kind)
-    _FLOWER_PARTS[kind](pen, rng, colour)
+    pen = Pen(ImageDraw.Draw(layer), rng, centre, radius)
+    parts(pen, rng, _petal_colour(rng, own_colours))
     return layer
 
 
-class _Pen:
+class Pen:
     """Draws in the flower's own frame: the origin is its centre, 1 is its radius, y points down."""
 
     def __init__(
@@ -285,12 +299,12 @@ class _Pen:
 
     def tilt(self, squash: float, towards: float) -> None:
         """Shortens the flower by `squash` in the direction `towards` (radians): it leans away."""
-        turn = _rotation(towards)
+        turn = rotation(towards)
         self.frame = turn @ np.diag([squash, 1.0]) @ turn.T
 
     def turn(self, angle: float) -> None:
         """Turns the flower by `angle`, radians."""
-        self.frame = _rotation(angle)
+        self.frame = rotation(angle)
 
     def polygon(self, points: np.ndarray, colour: Colour) -> None:
         self.draw.polygon(self._place(points), fill=(*colour, 255))
@@ -308,94 +322,94 @@ class _Pen:
         self, shape: np.ndarray, angle: float, colour: Colour, streaks: int = 3, start: float = 0.0
     ) -> None:
         """`shape` lies along +x; the petal begins `start` away from the origin."""
-        turn = _rotation(angle).T
+        turn = rotation(angle).T
         offset = np.array([start, 0.0])
         shade = self.rng.uniform(0.84, 1.04)
-        self.polygon((shape * 1.02 + offset) @ turn, _lit(colour, 0.62 * shade))
-        self.polygon((shape * [0.98, 0.93] + offset) @ turn, _lit(colour, shade))
-        self.polygon((shape * [0.86, 0.55] + offset) @ turn, _lit(colour, 1.08 * shade))
+        self.polygon((shape * 1.02 + offset) @ turn, lit(colour, 0.62 * shade))
+        self.polygon((shape * [0.98, 0.93] + offset) @ turn, lit(colour, shade))
+        self.polygon((shape * [0.86, 0.55] + offset) @ turn, lit(colour, 1.08 * shade))
         length, half_width = shape[:, 0].max(), shape[:, 1].max()
         for share in np.linspace(-0.5, 0.5, streaks):
             line = np.array([[0.12 * length, 0.0], [0.8 * length, share * half_width]])
-            self.line((line + offset) @ turn, _lit(colour, 0.84 * shade), 0.012)
+            self.line((line + offset) @ turn, lit(colour, 0.84 * shade), 0.012)
 
     def _place(self, points: np.ndarray) -> list[tuple[float, float]]:
         placed = points @ self.frame.T * self.radius + self.centre
         return [(float(x), float(y)) for x, y in placed]
 
 
-def _draw_daisy(pen: _Pen, rng: np.random.Generator, colour: Colour) -> None:
+def _draw_daisy(pen: Pen, rng: np.random.Generator, colour: Colour) -> None:
     """Narrow separate petals around a small bright disc."""
-    _draw_stem(pen, rng, leaves=1)
+    draw_stem(pen, rng, leaves=1)
     pen.tilt(rng.uniform(0.72, 1.0), rng.uniform(0.0, math.pi))
     count = int(rng.integers(13, 20))
-    shape = _petal_shape(1.0, 0.085 * rng.uniform(0.9, 1.15), belly=0.9, tip=0.3)
-    for angle in _around(rng, count, jitter=0.18):
+    shape = petal_shape(1.0, 0.085 * rng.uniform(0.9, 1.15), belly=0.9, tip=0.3)
+    for angle in around(rng, count, jitter=0.18):
         pen.petal(shape * rng.uniform(0.9, 1.03), angle, colour, streaks=2)
-    disc = _colour_between(rng, (0.11, 0.15), (0.75, 0.95), (0.75, 0.98))
-    _draw_seeds(pen, rng, rng.uniform(0.2, 0.27), disc, count=70)
+    disc = colour_between(rng, (0.11, 0.15), (0.75, 0.95), (0.75, 0.98))
+    draw_seeds(pen, rng, rng.uniform(0.2, 0.27), disc, count=70)
 
 
-def _draw_sunflower(pen: _Pen, rng: np.random.Generator, colour: Colour) -> None:
+def _draw_sunflower(pen: Pen, rng: np.random.Generator, colour: Colour) -> None:
     """Two rings of short pointed petals around a large dark disc of seeds."""
-    _draw_stem(pen, rng, leaves=2)
+    draw_stem(pen, rng, leaves=2)
     pen.tilt(rng.uniform(0.72, 1.0), rng.uniform(0.0, math.pi))
     count = int(rng.integers(17, 25))
-    shape = _petal_shape(0.62, 0.13 * rng.uniform(0.9, 1.1), belly=0.75, tip=1.0)
+    shape = petal_shape(0.62, 0.13 * rng.uniform(0.9, 1.1), belly=0.75, tip=1.0)
     for ring, shade in ((1.0, 0.82), (0.92, 1.0)):
-        for angle in _around(rng, count, jitter=0.2):
-            pen.petal(shape * ring * rng.uniform(0.9, 1.08), angle, _lit(colour, shade), start=0.38)
-    disc = _colour_between(rng, (0.04, 0.09), (0.45, 0.75), (0.22, 0.42))
-    _draw_seeds(pen, rng, rng.uniform(0.5, 0.6), disc, count=260)
+        for angle in around(rng, count, jitter=0.2):
+            pen.petal(shape * ring * rng.uniform(0.9, 1.08), angle, lit(colour, shade), start=0.38)
+    disc = colour_between(rng, (0.04, 0.09), (0.45, 0.75), (0.22, 0.42))
+    draw_seeds(pen, rng, rng.uniform(0.5, 0.6), disc, count=260)
 
 
-def _draw_poppy(pen: _Pen, rng: np.random.Generator, colour: Colour) -> None:
+def _draw_poppy(pen: Pen, rng: np.random.Generator, colour: Colour) -> None:
     """Four to six broad ruffled petals, blotched at the base, around a dark button with stamens."""
-    _draw_stem(pen, rng, leaves=0)
+    draw_stem(pen, rng, leaves=0)
     pen.tilt(rng.uniform(0.7, 1.0), rng.uniform(0.0, math.pi))
     count = int(rng.integers(4, 7))
-    blotch = _lit(colour, 0.25)
-    for place, angle in enumerate(_around(rng, count, jitter=0.12)):
-        shape = _petal_shape(1.0, rng.uniform(0.52, 0.64), belly=0.75, tip=0.28)
+    blotch = lit(colour, 0.25)
+    for place, angle in enumerate(around(rng, count, jitter=0.12)):
+        shape = petal_shape(1.0, rng.uniform(0.52, 0.64), belly=0.75, tip=0.28)
         ruffle = 1.0 + 0.035 * np.sin(np.arange(len(shape)) * rng.uniform(0.9, 1.4) + place)
         pen.petal(shape * ruffle[:, np.newaxis], angle, colour, streaks=7)
-        pen.petal(_petal_shape(0.38, 0.15, belly=0.7, tip=0.5), angle, blotch, streaks=0)
-    for angle in _around(rng, int(rng.integers(26, 40)), jitter=0.5):
+        pen.petal(petal_shape(0.38, 0.15, belly=0.7, tip=0.5), angle, blotch, streaks=0)
+    for angle in around(rng, int(rng.integers(26, 40)), jitter=0.5):
         end = np.array([math.cos(angle), math.sin(angle)]) * rng.uniform(0.2, 0.32)
         pen.line(np.stack([end * 0.3, end]), (45, 35, 40), 0.012)
         pen.disc((end[0], end[1]), 0.022, (35, 28, 38))
-    button = _colour_between(rng, (0.2, 0.28), (0.3, 0.5), (0.4, 0.6))
-    pen.disc((0.0, 0.0), 0.14, _lit(button, 0.7))
-    for angle in _around(rng, 9, jitter=0.0):
+    button = colour_between(rng, (0.2, 0.28), (0.3, 0.5), (0.4, 0.6))
+    pen.disc((0.0, 0.0), 0.14, lit(button, 0.7))
+    for angle in around(rng, 9, jitter=0.0):
         ray = np.array([[0.0, 0.0], [math.cos(angle), math.sin(angle)]]) * 0.12
-        pen.line(ray, _lit(button, 1.3), 0.02)
+        pen.line(ray, lit(button, 1.3), 0.02)
 
 
-def _draw_tulip(pen: _Pen, rng: np.random.Generator, colour: Colour) -> None:
+def _draw_tulip(pen: Pen, rng: np.random.Generator, colour: Colour) -> None:
     """A closed cup seen from the side, on a stem between two long leaves."""
     pen.turn(rng.uniform(-0.4, 0.4))
     pen.centre = pen.centre - [0.0, 0.25 * pen.radius]
-    stem = _leaf_colour(rng)
+    stem = leaf_colour(rng)
     pen.line(np.array([[0.0, 0.5], [rng.uniform(-0.15, 0.15), 3.0]]), stem, 0.09)
     for side in (-1.0, 1.0):
-        leaf = _petal_shape(rng.uniform(1.5, 2.1), rng.uniform(0.12, 0.2), belly=0.8, tip=1.0)
-        turned = leaf @ _rotation(-math.pi / 2 + side * rng.uniform(0.25, 0.6)).T
-        pen.polygon(turned + [0.0, 2.1], _lit(stem, rng.uniform(0.75, 1.15)))
+        leaf = petal_shape(rng.uniform(1.5, 2.1), rng.uniform(0.12, 0.2), belly=0.8, tip=1.0)
+        turned = leaf @ rotation(-math.pi / 2 + side * rng.uniform(0.25, 0.6)).T
+        pen.polygon(turned + [0.0, 2.1], lit(stem, rng.uniform(0.75, 1.15)))
     openness = rng.uniform(0.16, 0.34)
     length = rng.uniform(1.45, 1.65)
-    back = _petal_shape(length * 0.95, 0.4, belly=0.5, tip=0.75)
-    front = _petal_shape(length, rng.uniform(0.42, 0.5), belly=0.5, tip=0.8)
+    back = petal_shape(length * 0.95, 0.4, belly=0.5, tip=0.75)
+    front = petal_shape(length, rng.uniform(0.42, 0.5), belly=0.5, tip=0.8)
     base = np.array([0.0, 0.75])
     pen.centre = pen.centre + pen.frame @ base * pen.radius
     up = -math.pi / 2
     for side in (-1.0, 1.0):
-        pen.petal(back, up + side * openness * 0.45, _lit(colour, 0.72), streaks=3)
+        pen.petal(back, up + side * openness * 0.45, lit(colour, 0.72), streaks=3)
     for side in (-1.0, 1.0):
-        pen.petal(front, up + side * openness, _lit(colour, 0.9), streaks=4)
+        pen.petal(front, up + side * openness, lit(colour, 0.9), streaks=4)
     pen.petal(front * [0.9, 0.92], up + rng.uniform(-0.06, 0.06), colour, streaks=5)
 
 
-_FLOWER_PARTS: dict[str, Callable[[_Pen, np.random.Generator, Colour], None]] = {
+_FLOWER_PARTS: dict[str, Parts] = {
     'daisy': _draw_daisy,
     'poppy': _draw_poppy,
     'sunflower': _draw_sunflower,
@@ -403,30 +417,30 @@ _FLOWER_PARTS: dict[str, Callable[[_Pen, np.random.Generator, Colour], None]] = 
 }
 
 
-def _draw_stem(pen: _Pen, rng: np.random.Generator, leaves: int) -> None:
-    colour = _leaf_colour(rng)
+def draw_stem(pen: Pen, rng: np.random.Generator, leaves: int) -> None:
+    colour = leaf_colour(rng)
     foot = np.array([rng.uniform(-0.5, 0.5), 3.0])
     pen.line(np.stack([np.zeros(2), foot]), colour, rng.uniform(0.05, 0.09))
     for _ in range(leaves):
-        shape = _petal_shape(rng.uniform(0.6, 0.9), rng.uniform(0.12, 0.2), belly=0.8, tip=0.9)
+        shape = petal_shape(rng.uniform(0.6, 0.9), rng.uniform(0.12, 0.2), belly=0.8, tip=0.9)
         angle = rng.choice([0.0, math.pi]) + rng.uniform(-0.5, 0.5)
-        pen.polygon(shape @ _rotation(angle).T + foot * rng.uniform(0.38, 0.5), _lit(colour, 1.15))
+        pen.polygon(shape @ rotation(angle).T + foot * rng.uniform(0.38, 0.5), lit(colour, 1.15))
 
 
-def _draw_seeds(
-    pen: _Pen, rng: np.random.Generator, radius: float, colour: Colour, count: int
+def draw_seeds(
+    pen: Pen, rng: np.random.Generator, radius: float, colour: Colour, count: int
 ) -> None:
     """A disc of `count` seeds in the golden-angle spiral of real flower heads."""
-    pen.disc((0.0, 0.0), radius, _lit(colour, 0.7))
+    pen.disc((0.0, 0.0), radius, lit(colour, 0.7))
     golden_angle = math.pi * (3.0 - math.sqrt(5.0))
     for seed in range(count):
         distance = 0.95 * radius * math.sqrt((seed + 0.5) / count)
         angle = seed * golden_angle
         place = (distance * math.cos(angle), distance * math.sin(angle))
-        pen.disc(place, 0.75 * radius / math.sqrt(count), _lit(colour, rng.uniform(0.75, 1.4)))
+        pen.disc(place, 0.75 * radius / math.sqrt(count), lit(colour, rng.uniform(0.75, 1.4)))
 
 
-def _petal_shape(length: float, half_width: float, *, belly: float, tip: float) -> np.ndarray:
+def petal_shape(length: float, half_width: float, *, belly: float, tip: float) -> np.ndarray:
     """float64 [48, 2], an outline along +x; `tip` 0 is blunt, 1 pointed; `belly` 0 a wide base."""
     along = np.linspace(0.0, 1.0, 24)
     half = along**belly * (1.0 - along) ** tip
@@ -436,28 +450,28 @@ def _petal_shape(length: float, half_width: float, *, belly: float, tip: float) 
     return np.concatenate([upper, lower])
 
 
-def _around(rng: np.random.Generator, count: int, jitter: float) -> np.ndarray:
+def around(rng: np.random.Generator, count: int, jitter: float) -> np.ndarray:
     """`count` angles around the circle, shuffled, each moved by up to `jitter` of a gap."""
     places = np.arange(count) + rng.uniform(-jitter, jitter, count) + rng.uniform(0.0, 1.0)
     return rng.permutation(places) * (2.0 * math.pi / count)
 
 
-def _rotation(angle: float) -> np.ndarray:
+def rotation(angle: float) -> np.ndarray:
     return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 
 
 # --------------------------------------------------------------------------------- colour and light
 
 
-def _petal_colour(rng: np.random.Generator, kind: str | None = None) -> Colour:
-    names = tuple(_COLOURS)
-    if kind is not None and rng.random() < _OWN_COLOUR_SHARE:
-        names = _OWN_COLOURS[kind]
-    return _colour_between(rng, *_COLOURS[names[rng.integers(len(names))]])
+def _petal_colour(rng: np.random.Generator, own_colours: Sequence[str] = ()) -> Colour:
+    names: Sequence[str] = tuple(COLOURS)
+    if own_colours and rng.random() < _OWN_COLOUR_SHARE:
+        names = own_colours
+    return colour_between(rng, *COLOURS[names[rng.integers(len(names))]])
 
 
-def _leaf_colour(rng: np.random.Generator) -> Colour:
-    return _colour_between(rng, (0.24, 0.36), (0.35, 0.7), (0.3, 0.6))
+def leaf_colour(rng: np.random.Generator) -> Colour:
+    return colour_between(rng, (0.24, 0.36), (0.35, 0.7), (0.3, 0.6))
 
 
 def _background_colour(rng: np.random.Generator) -> Colour:
@@ -467,10 +481,10 @@ def _background_colour(rng: np.random.Generator) -> Colour:
         ((0.05, 0.11), (0.2, 0.45), (0.3, 0.65)),  # earth
         ((0.0, 1.0), (0.0, 0.15), (0.3, 0.85)),  # stone
     )
-    return _colour_between(rng, *ranges[rng.integers(len(ranges))])
+    return colour_between(rng, *ranges[rng.integers(len(ranges))])
 
 
-def _colour_between(
+def colour_between(
     rng: np.random.Generator,
     hue: tuple[float, float],
     saturation: tuple[float, float],
@@ -482,7 +496,7 @@ def _colour_between(
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _lit(colour: Colour, brightness: float) -> Colour:
+def lit(colour: Colour, brightness: float) -> Colour:
     red, green, blue = (min(255, round(part * brightness)) for part in colour)
     return red, green, blue
 

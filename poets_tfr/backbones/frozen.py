@@ -73,7 +73,8 @@ def check_available(config: BackboneConfig) -> None:
         downloads.fetch(source.imagenet_weights, config.model_dir)
     elif config.weights != 'random' and not files.exists(config.weights):
         raise InputError(
-            f'--weights={config.weights}: no such file; it is imagenet, random or a weights file.'
+            f'--weights={config.weights}: no such file; it is imagenet, random, a weights file or '
+            'a .keras file.'
         )
 
 

@@ -27,7 +27,8 @@ def build(
     Args:
       spec: of the backbone that the model is to be.
       source: the spec's.
-      weights_path: a weights file of Keras's (.h5 or .weights.h5); '': seeded random weights.
+      weights_path: a weights file of Keras's (.h5 or .weights.h5), or a .keras file of a run, whose
+        network is taken without its head; '': seeded random weights.
       published: whether it is Keras's own ImageNet file.
       policy: a name of Keras's dtype policies; weights are float32 in each of them.
       strategy: the tf.distribute.Strategy whose devices share the weights. Not that of a scope
@@ -136,8 +137,15 @@ def _application(spec: BackboneSpec, source: KerasSource, policy: str, pictures:
 
 
 def _load_weights(model: Any, path: str) -> None:
+    import tensorflow as tf
+
     try:
-        model.load_weights(path)
+        if path.endswith('.keras'):
+            whole = tf.keras.models.load_model(path, compile=False)
+            (network,) = (layer for layer in whole.layers if isinstance(layer, tf.keras.Model))
+            model.set_weights(network.get_weights())
+        else:
+            model.load_weights(path)
     except Exception as error:  # Keras, h5py and zipfile each raise their own
         reason = str(error).split('\n')[0]
         raise InputError(

@@ -50,8 +50,9 @@ class BackboneConfig(Settings):
     tfhub_module: str = setting('',
         'A TF2 SavedModel, a folder or a URL, to use instead of --architecture.', path='maybe')
     weights: str = setting('imagenet',
-        'For inception_v3 and keras.applications: imagenet, random (untrained, for demonstrations) '
-        'or a weights file.', path='maybe')
+        'For inception_v3 and keras.applications: imagenet, random (untrained, for demonstrations'
+        '), a weights file, or the .keras file of a run, whose fine-tuned network is taken.',
+        path='maybe')
     image_size: int = setting(0,
         'Image height and width, instead of what a keras.applications model has by default, or for '
         'a --tfhub_module that does not state it.',

@@ -24,7 +24,7 @@ def _main(given: dict[str, Any], positional: list[str]) -> int:
     model = {name: given.pop(name) for name in names_of(ModelConfig) if name in given}
     evaluated = poets_tfr.evaluate(model, **given)
     if evaluated.bad:
-        print(f'{evaluated.bad} files are no whole pictures.', file=sys.stderr)
+        print(f'{evaluated.bad} files could not be decoded.', file=sys.stderr)
     return 1 if evaluated.bad else 0
 
 

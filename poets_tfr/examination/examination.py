@@ -26,7 +26,7 @@ SMALL_CLASS = 50  # pictures
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """right: how many of `pictures` were labelled rightly."""
+    """right: how many of `pictures` were classified correctly."""
 
     right: int
     pictures: int

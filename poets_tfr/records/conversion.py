@@ -130,7 +130,7 @@ class _Conversion:
                 files.remove_stale_parts(records_dir, sole_writer=True)
                 result = self._converted()
         else:
-            log.info('Records: %s stands.', records_dir)
+            log.info('Records in %s are up to date.', records_dir)
         labels, where = result.manifest.labels, files.join(records_dir, DUPLICATES)
         duplicates.report(result.copies, labels, where)
         self._job.source.clean_up()
@@ -151,7 +151,7 @@ class _Conversion:
         result = self._settled(self._made)
         assert result, 'what is missing is made'
         if self._stands(result):  # whoever was waited for has made them
-            log.info('Records: %s stands.', self._config.records_dir)
+            log.info('Records in %s are up to date.', self._config.records_dir)
         else:
             self._publish(result)
             self.has_published = True

@@ -97,7 +97,7 @@ class Metrics:
 
     @functools.cached_property
     def right(self) -> np.ndarray:
-        """int64 [classes]: how many pictures of each class were labelled rightly."""
+        """int64 [classes]: how many pictures of each class were classified correctly."""
         return self._per_class(0, self.pairs[:, 0] == self.pairs[:, 1])
 
     @functools.cached_property

@@ -139,7 +139,7 @@ def reliability(calibration: Calibration, title: str) -> Sheet:
     middle = left + side / 2
     draw.text((middle, bottom + 28), 'score of the label given', _INK, small, anchor='mm')
     draw.text((left - 8, bottom + 80), 'pictures', _INK, small, anchor='rm')
-    _upright(picture, (16, top + side // 2 + 60), 'fraction labelled rightly', small)
+    _upright(picture, (16, top + side // 2 + 60), 'fraction classified correctly', small)
     return _encode(picture, 'PNG')
 
 

@@ -127,7 +127,7 @@ class Summaries:
         step = self._steps
         measured = metrics.measure(predictions)
         self._write_metrics(split, step, measured, labels)
-        title = f'{split}: {measured.accuracy:.1%} of {measured.pictures} labelled rightly'
+        title = f'{split}: {measured.accuracy:.1%} of {measured.pictures} classified correctly'
         matrix = sheets.confusion_matrix(measured, labels, title)
         self._show(split, step, 'confusion_matrix', matrix)
         diagram = sheets.reliability(measured.calibration, f'{split}: calibration')

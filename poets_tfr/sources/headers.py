@@ -33,10 +33,10 @@ _TIFF = b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'  # the latter two: with 64-bit of
 # What people's folders hold besides pictures that are taken: beginning -> the reason.
 _OTHERS = {
     b'%PDF': 'a PDF document, not a picture',
-    b'8BPS': 'a Photoshop document, which is not taken',
+    b'8BPS': 'a Photoshop document, which is not supported',
     b'PK\3\4': 'a ZIP archive, not a picture',
     b'\x1f\x8b': 'a gzip archive, not a picture',
-    b'\0\0\1\0': 'an icon file, which is not taken',
+    b'\0\0\1\0': 'an icon file, which is not supported',
     b'\x1aE\xdf\xa3': 'a video, not a picture',
     b'version https://git-lfs': 'a Git LFS pointer: run git lfs pull',
 }
@@ -171,7 +171,7 @@ def _what_it_is(content: bytes) -> str:
     if text.startswith((b'<!doctype html', b'<html')):
         return 'a web page, not a picture'
     if text.startswith((b'<?xml', b'<svg')):
-        return 'XML or SVG text, which is not taken'
+        return 'XML or SVG text, which is not supported'
     return 'not a picture of a known format'
 
 
@@ -213,7 +213,7 @@ def _header_by_pillow(kind: str, content: bytes, image: ImageFile) -> Header:
 
 def _check_samples(tiff: ImageFile) -> None:
     if tiff.mode in ('I', 'F'):
-        raise BadPictureError('TIFF with 32 bits a sample, which is not taken')
+        raise BadPictureError('TIFF with 32 bits a sample, which is not supported')
     bits = {*getattr(tiff, 'tag_v2', {}).get(_TIFF_BITS, ())} - {1, 2, 4, 8, 16}
     if bits:
         raise BadPictureError(f'TIFF with {max(bits)} bits a sample, which is not supported')
@@ -260,7 +260,7 @@ def _plain_jpeg_header(content: bytes) -> Header | None:
                 '>BHHB', content[place + 4 : place + 10]
             )
             if bits != 8:
-                raise BadPictureError(f'JPEG of {bits} bits, which is not taken')
+                raise BadPictureError(f'JPEG of {bits} bits, which is not supported')
             if components == 4:
                 return None
             header = Header('JPEG', width, height, is_lossless=False)

@@ -56,14 +56,14 @@ class Remarks:
         for extension, count in sorted(others.items()):
             self.warn(
                 folder,
-                'hold files that are no pictures and are not taken',
-                f'{name}: {count} files with {printable(extension or "no extension")} are not '
-                f'taken; pictures end in {" ".join(sorted(PICTURE_EXTENSIONS))}.',
+                'hold files that are not images and are ignored',
+                f'{name}: {count} files with {printable(extension or "no extension")} are '
+                f'ignored; images end in {" ".join(sorted(PICTURE_EXTENSIONS))}.',
             )
         for what, of_many, names in (
             (
-                'hold pictures that are not taken: --recursive takes them',
-                'have folders in them whose pictures are not taken: --recursive takes them',
+                'hold images that are ignored: --recursive includes them',
+                'have folders in them whose images are ignored: --recursive includes them',
                 contents.nested,
             ),
             (
@@ -80,8 +80,8 @@ class Remarks:
         """The original's warnings of folders with few or very many pictures; ours of none."""
         name = printable(folder)
         if not pictures:
-            line = f'No files found in {name}: it is not taken as a class.'
-            self.warn(folder, 'hold no pictures, and are not taken as classes', line)
+            line = f'No files found in {name}: it is not used as a class.'
+            self.warn(folder, 'hold no images, and are not used as classes', line)
         elif pictures < _FEW:
             what = f'less than {_FEW} images, which may cause issues'
             self.warn(folder, f'have {what}', f'WARNING: Folder has {what}. ({name}: {pictures})')
@@ -94,7 +94,7 @@ class Remarks:
 
 def of_loose_pictures(root: str, top: Sequence[files.Entry]) -> None:
     if loose := sum(map(is_picture, top)):
-        log.warning('%s: pictures that lie in no folder of a class: %d, not taken.', root, loose)
+        log.warning('%s: images outside any class folder: %d, ignored.', root, loose)
 
 
 def of_folders(folders: Folders) -> None:
@@ -106,7 +106,7 @@ def of_folders(folders: Folders) -> None:
         )  # fmt: skip
     if folders.unread:
         log.warning(
-            'Cannot be read, and is not taken anyway: %d (%s).',
+            'Cannot be read, but is not needed either: %d (%s).',
             len(folders.unread), some(folders.unread),
         )  # fmt: skip
     if met := folders.system:

@@ -151,7 +151,7 @@ def _by_rank(
     ranked = sorted(size, key=lambda group: (percentage[group], group))
     if len(ranked) < len(bounds):
         raise _too_few_groups(config, folder, next(s for s in bounds if s != 'train'))
-    split_of = {}
+    split_of: dict[str, str] = {}
     for split, (low, high) in bounds.items():
         if split == 'train':
             continue

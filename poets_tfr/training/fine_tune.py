@@ -8,9 +8,10 @@
     backbone, head = tuning.best()
 
 Batch norms keep their statistics, and dropout is off: the network stays in inference mode, so that
-what is trained is what is exported. Adam, its learning rate rising linearly over the warm-up steps
-and then falling along a cosine (Loshchilov and Hutter 2017, 'SGDR'; warm-up: Goyal et al. 2017,
-'Accurate, large minibatch SGD').
+what is trained is what is exported. From random weights it would hardly learn so: for them,
+`fine_tune_batch_norm=batch` (Ioffe and Szegedy 2015). Adam, its learning rate rising linearly over
+the warm-up steps and then falling along a cosine (Loshchilov and Hutter 2017, 'SGDR'; warm-up:
+Goyal et al. 2017, 'Accurate, large minibatch SGD').
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,12 +93,33 @@ class FineTuning:
             self._trained = [
                 v for layer in (*layers, self._head) for v in layer.trainable_variables
             ]
+            moving = self._moving(layers, replicas)
             self._optimizer = tf.keras.optimizers.Adam(_schedule(config))
             self._optimizer.build(self._trained)
         self._variables = [variable.value for variable in self._trained]
-        self._best = BestWeights(self._variables)
+        self._changing = [*self._variables, *moving]
+        self._best = BestWeights(self._changing)
         self._score_step = tf.function(self._distributed_step, autograph=False)
         self._score_batch = tf.function(self._evaluate_batch, autograph=False)
+
+    @property
+    def _uses_batches(self) -> bool:
+        return self._config.fine_tune_batch_norm == 'batch'
+
+    def _moving(self, layers: Sequence[Any], replicas: int) -> list[Any]:
+        """What training changes besides the weights: the means and variances of batch norms."""
+        if not self._uses_batches:
+            return []
+        if replicas > 1:
+            raise InputError(
+                f'--fine_tune_batch_norm=batch trains on one device, and here are {replicas}.'
+            )
+        for layer in self.model.layers:
+            layer.trainable = layer in layers  # the others go by their own statistics
+        import tensorflow as tf
+
+        norms = [x for x in layers if isinstance(x, tf.keras.layers.BatchNormalization)]
+        return [v.value for norm in norms for v in norm.non_trainable_variables]
 
     @property
     def steps_done(self) -> int:
@@ -126,7 +148,7 @@ class FineTuning:
             directory,
             {**settings, **settings_of(self._config)},
             config.save_checkpoints_secs,
-            trained=self._variables,
+            trained=self._changing,
             optimizer=[variable.value for variable in self._optimizer.variables],
             best=self._best.kept,
             notes=self._best.noted,
@@ -152,7 +174,7 @@ class FineTuning:
         import tensorflow as tf
 
         optimizer = [variable.value for variable in self._optimizer.variables]
-        state = [*self._variables, *optimizer, *self._best.kept, self._best.noted]
+        state = [*self._changing, *optimizer, *self._best.kept, self._best.noted]
         arrays = [tf.convert_to_tensor(variable).numpy() for variable in state]
         for variable, value in zip(
             state, self._cluster.arrays_from_chief(arrays, _CHIEF), strict=True
@@ -242,11 +264,11 @@ class FineTuning:
             self._strategy,
         )  # fmt: skip
 
-    def logits(self, pictures: Any) -> Any:
+    def logits(self, pictures: Any, training: bool = False) -> Any:
         """float32 [n, size, size, 3], normalised -> float32 [n, classes]."""
         import tensorflow as tf
 
-        features = self.model(pictures, training=False)
+        features = self.model(pictures, training=training)
         return self._head(tf.cast(features, tf.float32))
 
     def _distributed_step(self, batch: Any) -> Any:
@@ -263,7 +285,7 @@ class FineTuning:
         batch_size = self._config.fine_tune_batch_size
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._variables)
-            right, losses = _right_and_losses(self.logits(pictures), labels)
+            right, losses = _right_and_losses(self.logits(pictures, self._uses_batches), labels)
             loss = tf.reduce_sum(losses) / batch_size
         gradients = tape.gradient(loss, self._variables)
         self._optimizer.apply(gradients, self._trained)

@@ -44,7 +44,7 @@ class Predictions:
 
     @property
     def accuracy(self) -> float:
-        """The fraction, of 1, that is labelled rightly; NaN where there is nothing."""
+        """The fraction, of 1, that is classified correctly; NaN where there is nothing."""
         return float(np.mean(self.predicted == self.labels)) if len(self) else float('nan')
 
     @property

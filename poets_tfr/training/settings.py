@@ -21,6 +21,7 @@ from poets_tfr.settings import (
 )
 
 Sampling = Literal['class_uniform', 'natural']
+BatchNorm = Literal['fixed', 'batch']
 TrainingPrecision = Literal['auto', 'float32', 'bfloat16']
 Optimizer = Literal['sgd', 'momentum', 'adam', 'lbfgs']
 LearningRateSchedule = Literal['constant', 'cosine']
@@ -157,6 +158,9 @@ class FineTuneConfig(Settings):
     fine_tune_patience: int = setting(5,
         'Stop after so many evaluations that are no better; 0: never.',
         within(0, _MOST_STEPS, f'0 (never stop early) to {_MOST_STEPS}'))
+    fine_tune_batch_norm: BatchNorm = setting('fixed',
+        'Statistics of batch norms: fixed (as the network has them) or batch (of each batch, and '
+        'dropout is on: to train a network from random weights; on one device).')
     fine_tune_precision: TrainingPrecision = setting('auto',
         'bfloat16: mixed precision, faster where the GPU has it; auto: on such GPUs (NVIDIA Ampere '
         'and later).')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,10 @@ from poets_tfr.backbones import forward, frozen
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.backbones.settings import BackboneConfig, Xla
 from poets_tfr.errors import InputError
+from poets_tfr.export import keras_model
+from poets_tfr.export.description import Description
 from poets_tfr.pictures import preprocess
+from poets_tfr.training import head as heads
 
 BATCH = 4
 
@@ -322,6 +326,24 @@ def test_inception_v3_with_weights_of_a_file(
     written = kept.stat().st_mtime_ns
     assert vars(frozen.load(config)) == vars(backbone)
     assert kept.stat().st_mtime_ns == written, 'not built again'
+
+
+def test_the_network_of_a_keras_file(tmp_path: Path) -> None:
+    """What a run fine-tuned, taken without its head, for another run to begin with."""
+    config = BackboneConfig(architecture='MobileNet_0.25', weights='random', image_size=32)
+    model, spec = frozen.build_keras(config)
+    for weights in model.trainable_variables[:1]:
+        weights.assign(weights * 2)
+    path = tmp_path / 'run.keras'
+    description = Description(('a', 'b'), spec.preprocessing, 'final_result:0', 'MobileNet', '')
+    keras_model.save(str(path), model, heads.init(256, 2, seed=1), description)
+    taken = frozen.build_keras(dataclasses.replace(config, weights=str(path)))[0]
+    for wanted, found in zip(model.get_weights(), taken.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    for other in 'MobileNet_0.5', 'MobileNetV2_0.35':
+        config = BackboneConfig(architecture=other, weights=str(path), image_size=32)
+        with pytest.raises(InputError, match=f'{path}: not weights of mobilenet.* without its top'):
+            frozen.build_keras(config)
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ def test_a_second_run_says_that_the_records_stand(image_dir: Path, tmp_path: Pat
     convert(image_dir, tmp_path)
     before = contents(tmp_path)
     ended = convert(image_dir, tmp_path)
-    assert f'Records: {tmp_path} stands.' in ended.out
+    assert f'Records in {tmp_path} are up to date.' in ended.out
     assert contents(tmp_path) == before
 
 
@@ -223,7 +223,7 @@ def test_a_run_waits_for_another_and_takes_what_it_made(image_dir: Path, tmp_pat
         before = {path.name: path.stat().st_ino for path in records_dir.iterdir()}
     ended = waiting.end()
     assert (ended.status, ended.err) == (0, '')
-    assert f'Records: {records_dir} stands.' in ended.out
+    assert f'Records in {records_dir} are up to date.' in ended.out
     assert {path.name: path.stat().st_ino for path in records_dir.iterdir()} == before
 
 

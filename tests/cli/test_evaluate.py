@@ -84,7 +84,7 @@ def test_a_folder_of_pictures(trained: tuple[Places, Ended], tmp_path: Path) -> 
     ended = evaluate(trained[0], f'--image_dir={unseen}', f'--report_dir={report_dir}')
     assert ended.status == 1
     assert 'no picture.jpg' in ended.err
-    assert '1 files are no whole pictures' in ended.err
+    assert '1 files could not be decoded' in ended.err
     assert ended.out.splitlines()[-1] == 'Accuracy = 92.3% (N=13)'
     value = json.loads((report_dir / 'report.json').read_bytes())
     assert value['given']['accuracy'] == pytest.approx(12 / 13)
@@ -108,9 +108,9 @@ def test_a_folder_is_seen_as_training_sees_it(
     converted = call('convert_images', f'--image_dir={unseen}', records)
     seen = [line for line in converted.err.splitlines() if 'less than 20' not in line]
     assert seen == [
-        'Red_Roses: 1 folders (more) hold pictures that are not taken: --recursive takes them.',
-        'No files found in empty class: it is not taken as a class.',
-        f'{unseen}: pictures that lie in no folder of a class: 1, not taken.',
+        'Red_Roses: 1 folders (more) hold images that are ignored: --recursive includes them.',
+        'No files found in empty class: it is not used as a class.',
+        f'{unseen}: images outside any class folder: 1, ignored.',
     ]
     ended = evaluate(trained[0], f'--image_dir={unseen}')
     assert (ended.status, ended.err.splitlines()) == (0, seen)
@@ -167,7 +167,7 @@ def test_links_out_of_the_folder(trained: tuple[Places, Ended], tmp_path: Path) 
     assert ended.err.splitlines() == [
         f'bluebells is a link out of {inside}: not followed.',
         f'{inside}/Red_Roses/blue.jpg: a link out of image_dir; --follow_links takes it',
-        '1 files are no whole pictures.',
+        '1 files could not be decoded.',
     ]
 
 
@@ -176,7 +176,7 @@ def test_a_folder_without_pictures(trained: tuple[Places, Ended], tmp_path: Path
     ended = evaluate(trained[0], f'--image_dir={tmp_path}')
     assert (ended.status, ended.out) == (1, '')
     assert ended.err.splitlines() == [
-        'No files found in bluebells: it is not taken as a class.',
+        'No files found in bluebells: it is not used as a class.',
         f'evaluate.py: error: --image_dir: {tmp_path}: no picture to evaluate.',
     ]
 

@@ -89,6 +89,7 @@ OURS = {
     'fine_tune_batch_size': ('int', 32),
     'fine_tune_eval_interval': ('int', 100),
     'fine_tune_patience': ('int', 5),
+    'fine_tune_batch_norm': ('string enum', 'fixed'),
     'fine_tune_precision': ('string enum', 'auto'),
     'sampling': ('string enum', 'class_uniform'),
     'seed': ('int', 0),

@@ -158,7 +158,7 @@ def best(ended: Ended) -> dict[str, str]:
 def test_a_folder_stands_for_its_pictures(trained: tuple[Places, Ended], folder: Path) -> None:
     ended = label(trained, folder, '--format=json')
     assert ended.status == 0
-    assert ended.err.startswith(f'{folder}: 1 files with .txt are not taken')
+    assert ended.err.startswith(f'{folder}: 1 files with .txt are ignored')
     assert ended.err.count('\n') == 1
     assert best(ended) == {str(folder / path): name for path, name in IN_FOLDER.items()}
 

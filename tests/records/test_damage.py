@@ -107,7 +107,7 @@ def test_the_outcome_does_not_depend_on_what_was_converted_before(
     before = identities(records_dir)
     with caplog.at_level(logging.INFO, 'poets_tfr'):
         converted(image_dir, records_dir, **SHARDS)
-    assert f'Records: {records_dir} stands.' in caplog.text
+    assert f'Records in {records_dir} are up to date.' in caplog.text
     assert identities(records_dir) == before
     (shard,) = (n for n in before if lost[0] in [e.path for e in index_of(records_dir, n).entries])
     (records_dir / f'{shard}.index.jsonl').unlink()  # so that the damage is not known at first

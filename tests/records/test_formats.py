@@ -120,7 +120,7 @@ def test_shards_of_pictures_that_were_decoded_otherwise_are_made_again_once(
 @pytest.mark.parametrize(
     ('reason', 'is_outdated'),
     [
-        ('HEIC, which is not taken', True),
+        ('HEIC, which is not supported', True),
         ('TIFF is read through tensorflow-io, which is not here', True),
         ('damaged or truncated WebP data (of tensorflow-io)', True),
         ('a web page, not a picture', False),

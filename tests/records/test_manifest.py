@@ -332,7 +332,7 @@ def test_what_was_left_out_is_told_the_commonest_reason_first() -> None:
         ('damaged or truncated JPEG data', 'damaged or truncated JPEG data'),
         ('too large: 9 x 9 pixels, 80 are the limit', 'too large'),
         ('unreadable: Is a directory', 'unreadable: Is a directory'),
-        ('XML or SVG text, which is not taken', 'XML or SVG text, which is not taken'),
+        ('XML or SVG text, which is not supported', 'XML or SVG text, which is not supported'),
     ],
 )  # fmt: skip
 def test_reasons_that_differ_in_one_file_alone_are_counted_together(reason: str, told: str) -> None:

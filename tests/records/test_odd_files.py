@@ -124,7 +124,7 @@ def test_every_file_is_accounted_for(converted: Converted) -> None:
     assert manifest['found'] == len(pictures) + manifest['skipped'] + manifest['ignored']
     assert sum(manifest['outcomes'].values()) == len(entries)
     assert sum(manifest['skip_reasons'].values()) == manifest['skipped']
-    assert 'odd: 1 folders (folder.jpg) hold pictures that are not taken: --recursive' in err
+    assert 'odd: 1 folders (folder.jpg) hold images that are ignored: --recursive' in err
 
 
 def test_skipped_tsv_is_one_line_of_four_cells_for_each(converted: Converted) -> None:
@@ -147,7 +147,7 @@ def test_a_second_run_changes_nothing_and_everything_verifies(converted: Convert
     before = {path: path.stat().st_mtime_ns for path in records_dir.iterdir()}
     flags = f'--image_dir={image_dir}', f'--records_dir={records_dir}', '--max_bad_fraction=1'
     ended = call('convert_images', *flags, '--num_shards=2')
-    assert f'Records: {records_dir} stands.' in ended.out
+    assert f'Records in {records_dir} are up to date.' in ended.out
     after = {path: path.stat().st_mtime_ns for path in records_dir.iterdir()}
     assert {p: t for p, t in after.items() if p.name[0] != '.'} == {
         p: t for p, t in before.items() if p.name[0] != '.'

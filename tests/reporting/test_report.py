@@ -182,7 +182,7 @@ def test_thousands_of_classes_and_evaluations_stay_readable(tmp_path: Path) -> N
 
 @pytest.fixture(scope='module')
 def thousands(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a report of 3,000 classes and 6,000 images, half of them labelled rightly."""
+    """The folder of a report of 3,000 classes and 6,000 images, half classified correctly."""
     folder = tmp_path_factory.mktemp('thousands')
     rng = np.random.default_rng(4)
     truth = (np.arange(6000) % 3000).astype(np.int32)

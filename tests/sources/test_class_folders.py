@@ -427,8 +427,8 @@ def test_the_original_s_warnings(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     first, other_files, no_files = (record.getMessage() for record in caplog.records)
     assert first.startswith('WARNING: Folder has less than 20 images, which may cause issues.')
     assert 'daisy: 19' in first
-    assert other_files.startswith('notes: 1 files with .txt are not taken')
-    assert no_files == 'No files found in notes: it is not taken as a class.'
+    assert other_files.startswith('notes: 1 files with .txt are ignored')
+    assert no_files == 'No files found in notes: it is not used as a class.'
 
 
 @pytest.mark.parametrize('small', [5, 6])
@@ -449,11 +449,10 @@ def test_many_warnings_of_a_kind_are_one_line(
         ]
     else:
         assert caplog.messages == [
-            'WARNING: 6 folders hold no pictures, and are not taken as classes (e0, e1, e2, ...).',
-            'WARNING: 6 folders hold files that are no pictures and are not taken (k0, k1, k2, '
-            '...).',
-            'WARNING: 6 folders have folders in them whose pictures are not taken: --recursive '
-            'takes them (k0, k1, k2, ...).',
+            'WARNING: 6 folders hold no images, and are not used as classes (e0, e1, e2, ...).',
+            'WARNING: 6 folders hold files that are not images and are ignored (k0, k1, k2, ...).',
+            'WARNING: 6 folders have folders in them whose images are ignored: --recursive '
+            'includes them (k0, k1, k2, ...).',
             'WARNING: 6 folders have less than 20 images, which may cause issues (k0, k1, k2, '
             '...).',
         ]
@@ -467,7 +466,7 @@ def test_pictures_beside_the_class_folders_are_told_of(
     with caplog.at_level(logging.WARNING, 'poets_tfr'):
         listing = listed(tmp_path)
     (told,) = (record.getMessage() for record in caplog.records)
-    assert told == f'{tmp_path}: pictures that lie in no folder of a class: 2, not taken.'
+    assert told == f'{tmp_path}: images outside any class folder: 2, ignored.'
     assert listing.ignored == 4
 
 
@@ -506,8 +505,8 @@ def test_without_recursive_nested_pictures_are_pointed_out(
     with caplog.at_level(logging.WARNING, 'poets_tfr'):
         listing = listed(nested(tmp_path))
     assert (len(listing.pictures), listing.ignored) == (40, 5)
-    assert 'daisy: 2 folders (2019, 2019/june) hold pictures that are not taken' in caplog.text
-    assert 'roses: 1 folders (2020) hold pictures' in caplog.text
+    assert 'daisy: 2 folders (2019, 2019/june) hold images that are ignored' in caplog.text
+    assert 'roses: 1 folders (2020) hold images' in caplog.text
     assert '.cache' not in caplog.text
 
 
@@ -552,7 +551,7 @@ def test_files_of_other_names_are_taken_by_their_content(
     assert found == [f'daisy/{name}' for name in BY_CONTENT]
     assert listing.ignored == 11 + 2
     daisy, txt, csv, by_content = caplog.messages
-    assert daisy.startswith('daisy: 11 files with no extension, .photo, .thm, ... are not taken')
+    assert daisy.startswith('daisy: 11 files with no extension, .photo, .thm, ... are ignored')
     assert txt.startswith('roses: 1 files with .csv are')
     assert csv.startswith('roses: 1 files with .txt are')
     assert by_content == (
@@ -579,7 +578,7 @@ def test_nested_downloads_are_pointed_out(tmp_path: Path, caplog: pytest.LogCapt
     (tmp_path / 'daisy/photo.jpg?w=640').rename(tmp_path / 'daisy/deep/photo.jpg?w=640')
     with caplog.at_level(logging.WARNING, 'poets_tfr'):
         listed(tmp_path)
-    assert 'daisy: 1 folders (deep) hold pictures that are not taken' in caplog.text
+    assert 'daisy: 1 folders (deep) hold images that are ignored' in caplog.text
 
 
 # Folders of systems and programs
@@ -673,11 +672,11 @@ def test_a_folder_that_may_not_be_read_and_is_not_taken_is_a_warning(open_dir: P
         folder.chmod(0)
     (image_dir / 'tulips').chmod(0)
     told, outcome = as_nobody(image_dir, classes=('daisy', 'roses'))
-    assert told == ['Cannot be read, and is not taken anyway: 2 (link, daisy/raw).']
+    assert told == ['Cannot be read, but is not needed either: 2 (link, daisy/raw).']
     assert outcome == ['daisy', 'roses']
     (image_dir / 'tulips').chmod(0o755)
     told, outcome = as_nobody(image_dir)
-    assert told == ['Cannot be read, and is not taken anyway: 3 (link, .Trash-0, daisy/raw).']
+    assert told == ['Cannot be read, but is not needed either: 3 (link, .Trash-0, daisy/raw).']
     assert outcome == ['daisy', 'roses', 'tulips']
 
 

@@ -14,7 +14,11 @@ def test_what_was_found_is_kept_until_a_file_changes_or_nobody_asks(
     made: list[str] = []
 
     def ask(what: str) -> object:
-        return kept(what, [str(path)], lambda: made.append(what) or [what, len(made)])
+        def make() -> list[object]:
+            made.append(what)
+            return [what, len(made)]
+
+        return kept(what, [str(path)], make)
 
     path = tmp_path / 'a.tar'
     path.write_bytes(b'1')

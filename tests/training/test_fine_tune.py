@@ -88,7 +88,7 @@ def tuned(
 
 @pytest.mark.slow
 def test_it_overfits_a_tiny_set(patchwork: tuple[str, Manifest], tmp_path: Path) -> None:
-    """A network whose gradients reach every layer can learn a few pictures by heart."""
+    """A network whose gradients reach every layer can overfit a few images."""
     config = FineTuneConfig(
         fine_tune_from='all', fine_tune_steps=45, fine_tune_learning_rate=2e-3,
         fine_tune_warmup_steps=5, fine_tune_batch_size=16, fine_tune_eval_interval=15,
@@ -156,6 +156,38 @@ def test_what_is_trained_and_what_is_exported(
     as_keras = tuning.keras_network()(pixels, training=False)  # what .keras is made of
     np.testing.assert_allclose(as_keras, found, atol=1e-3)
     assert backbone.cache_key != frozen.load(TINY).cache_key
+
+
+def test_batch_norms_that_use_their_batches(
+    patchwork: tuple[str, Manifest], tmp_path: Path
+) -> None:
+    config = FineTuneConfig(
+        fine_tune_from='conv_pw_13', fine_tune_steps=4, fine_tune_learning_rate=1e-3,
+        fine_tune_warmup_steps=0, fine_tune_batch_size=8, fine_tune_eval_interval=2,
+        fine_tune_batch_norm='batch',
+    )  # fmt: skip
+    tuning, _ = tuned(patchwork, tmp_path / 'whole', config)
+    start = frozen.build_keras(TINY)[0]
+    moved = {
+        before.name
+        for before, after in zip(start.layers, tuning.model.layers, strict=True)
+        if before.name.endswith('_bn')
+        for old, new in zip(before.get_weights()[2:], after.get_weights()[2:], strict=True)
+        if not np.array_equal(old, new)
+    }
+    assert moved == {'conv_pw_13_bn'}, 'the means and variances of what is trained, and no others'
+
+    with pytest.raises(SystemExit):
+        tuned(patchwork, tmp_path / 'stopped', config, stop_after=3)
+    resumed, _ = tuned(patchwork, tmp_path / 'stopped', config, resume=True)
+    values = zip(resumed.model.get_weights(), tuning.model.get_weights(), strict=True)
+    assert all(np.array_equal(one, other) for one, other in values)
+
+    backbone, head = tuning.best()
+    pixels = np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 3)).astype(np.float32)
+    found = forward.compile_forward(backbone, 4, 'off')(pixels)
+    wanted = np.asarray(tuning.logits(pixels))
+    np.testing.assert_allclose(heads.logits(head, found), wanted, atol=1e-4)
 
 
 @pytest.mark.slow

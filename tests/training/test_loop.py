@@ -177,7 +177,7 @@ def test_whole_sets_do_not_depend_on_the_draws() -> None:
 
 
 def test_early_stopping_keeps_the_best_head_by_the_whole_validation_split() -> None:
-    """Labels that say nothing: learning them by heart makes validation worse."""
+    """Labels that say nothing: overfitting makes validation worse."""
     rng = np.random.default_rng(3)
     train = SPLITS['train']
     noise = rng.integers(0, CLASSES, len(train)).astype(np.int32)
