@@ -144,8 +144,9 @@ mutants: $(VENV)/stamp-tests ## break the code that holds data in 200 ways: whic
 test-newest: $(VENV_NEWEST)/stamp ## the tests with the newest TensorFlow, without tensorflow-io
 	$(VENV_NEWEST)/bin/python -m pytest -m "not slow" $(FLAGS)
 
-docs: $(VENV)/stamp ## write docs/api.md and docs/flags.md anew, from the docstrings and settings
+docs: $(VENV)/stamp-tests ## docs/api.md and flags.md anew; the documentation as a site in build/site
 	$(PY) tools/make_reference.py
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
 
 lint: $(VENV)/stamp-tests ## ruff: findings and format
 	$(PY) -m ruff check .

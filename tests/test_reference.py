@@ -1,4 +1,4 @@
-"""docs/api.md, docs/flags.md and README's table say what the code says."""
+"""docs/api.md, docs/flags.md and the table of docs/commands.md say what the code says."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def test_the_reference_has_all() -> None:
     assert set(re.findall(r'^\| `--(\w+)` \|', flags, re.MULTILINE)) == set(DEFAULTS)
 
 
-def rows_of_readme() -> list[tuple[str, str]]:
+def rows_of_the_table() -> list[tuple[str, str]]:
     """The first two cells of each row that names a flag."""
-    lines = (ROOT / 'README.md').read_text().splitlines()
+    lines = (ROOT / 'docs/commands.md').read_text().splitlines()
     rows = [re.split(r' *(?<!\\)\| *', line)[1:-1] for line in lines if line.startswith('| `--')]
     return [(row[0], row[1]) for row in rows]
 
@@ -56,8 +56,8 @@ def said_of(default: Any) -> set[str]:
     return {'0', 'off', '0 (off)'} if default == 0 else {str(default)}
 
 
-def test_the_flags_that_the_readme_names_exist_and_have_these_defaults() -> None:
-    rows = rows_of_readme()
+def test_the_flags_that_the_table_names_exist_and_have_these_defaults() -> None:
+    rows = rows_of_the_table()
     assert len(rows) > 10
     for named, shown in rows:
         flags = re.findall(r'`--(\w+)`', named)

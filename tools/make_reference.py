@@ -50,7 +50,7 @@ def api_page() -> str:
         'What `import poets_tfr` offers. TensorFlow is imported when it is first needed.\n'
         '`Source` is a path: a `str` or a `pathlib.Path`; a leading `~` is the home folder.\n'
         '`**settings` are named as the [flags](flags.md) are, without the dashes.\n'
-        'Scripts and a notebook to begin with: [examples](../examples).',
+        'Scripts and a notebook to begin with lie in `examples/`.',
         *(_function(f'poets_tfr.{each.__name__}', each, '##') for each in _FUNCTIONS),
         *(part for each in classes for part in _class(f'poets_tfr.{each.__name__}', each)),
         *(part for each in _GIVEN for part in _class(each.__name__, each)),
