@@ -19,7 +19,7 @@ from command_line import call
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted(ROOT.glob('docs/**/*.md'))]
 ODD_WORDS = (
-    'rightly', 'by heart', 'be believed', 'taken for what', 'Held against', 'to itself only',
+    'rightly', 'by heart', 'be believed', ' taken for what', 'Held against', 'to itself only',
     'deaf and dumb', 'which is not taken', 'no whole pictures', 'can be afforded',
     'name other places',
 )  # fmt: skip
