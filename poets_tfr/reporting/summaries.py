@@ -166,8 +166,7 @@ class Summaries:
 
     def _write_metrics(self, run: str, step: int, measured: Metrics, labels: Sequence[str]) -> None:
         scalars = {
-            about.TOP_1: measured.accuracy,
-            about.MICRO: measured.accuracy,
+            about.FINAL_ACCURACY: measured.accuracy,
             about.MACRO: measured.macro_accuracy,
             about.MEAN_CROSS_ENTROPY: measured.cross_entropy,
             about.CALIBRATION_ERROR: measured.calibration.error,
@@ -175,7 +174,9 @@ class Summaries:
         tags = [_tag(label) for label in labels]
         for name in 'precision', 'recall', 'f1':
             values = getattr(measured, name).tolist()
-            scalars |= {f'{name}/{tag}': value for tag, value in zip(tags, values, strict=True)}
+            scalars |= {
+                f'final_{name}/{tag}': value for tag, value in zip(tags, values, strict=True)
+            }
         defined = {tag: value for tag, value in scalars.items() if not math.isnan(value)}
         self._files.scalars(run, step, defined)
 

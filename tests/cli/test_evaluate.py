@@ -32,7 +32,7 @@ def accuracy_line(out: str) -> tuple[str, str]:
 def shown_by_tensorboard(summaries: Path) -> float:
     accumulator = EventAccumulator(str(summaries / 'test'))
     accumulator.Reload()
-    (event,) = accumulator.Scalars('accuracy/top_1')
+    (event,) = accumulator.Scalars('final/accuracy')
     return event.value
 
 

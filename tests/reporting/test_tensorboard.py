@@ -82,8 +82,10 @@ def test_the_graph_without_its_weights(trained: Trained) -> None:
 def test_final_figures_and_pictures(trained: Trained) -> None:
     test = read(trained[0].summaries / 'test')
     scalars = set(test.Tags()['scalars'])
-    assert {'accuracy/top_1', 'accuracy/micro', 'accuracy/macro', 'cross_entropy/mean'} <= scalars
-    assert {f'{name}/{label}' for name in ('precision', 'recall') for label in LABELS} <= scalars
+    assert {'final/accuracy', 'final/cross_entropy', 'final/calibration_error'} <= scalars
+    names = 'precision', 'recall', 'f1'
+    assert {f'final_{name}/{label}' for name in names for label in LABELS} <= scalars
+    assert sorted(scalars)[0].startswith('final'), 'behind accuracy_1 and cross_entropy_1'
     for tag in 'confusion_matrix', 'calibration':
         pixels = np.asarray(image_of(test, tag).convert('RGB'))
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 10, 'more than an empty sheet'
