@@ -19,6 +19,21 @@ def test_the_figures() -> None:
     assert compare_settings.summary(compare_settings.paired(other, base)) == '2.00 ± 1.15'
 
 
+def test_the_verdict_allows_for_splits_that_overlap() -> None:
+    """Of three differences 2, 4 and 0 points: sd 2, t 4.303; with 1/3 + 1/8 in place of 1/3."""
+    differences = [0.02, 0.04, 0.0]
+    said = compare_settings.verdict('mine', 'default', differences, 1 / 8)
+    half = 4.303 * 2 * (1 / 3 + 1 / 8) ** 0.5
+    assert said.startswith('These images do not show whether mine is better or worse than default:')
+    assert f'+2.0 points (95 % interval {2 - half:+.1f} to {2 + half:+.1f})' in said
+    better = [0.05 + each / 10 for each in differences]
+    assert 'mine is better than default on these images' in compare_settings.verdict(
+        'mine', 'default', better, 1 / 8
+    )
+    worse = [-each for each in better]
+    assert 'is worse than' in compare_settings.verdict('mine', 'default', worse, 1 / 8)
+
+
 def test_the_first_split_is_the_tutorials() -> None:
     prefixes = compare_settings.split_prefixes('/some/where/flower_photos/', 3)
     first = 'tf_files/flower_photos'
@@ -52,6 +67,8 @@ def test_it_runs_each_setting_on_each_split(
         for name in splits[1:]
     )
     assert first != second
+    *_, said = ended.out.splitlines()
+    assert re.match(r'(none.flags is worse|These images do not show)', said)
 
 
 def test_a_run_that_fails_is_named(tmp_path: Path) -> None:
