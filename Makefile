@@ -43,14 +43,14 @@ SETTINGS ?= default,configs/best_head.flags
 export SETTINGS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo convert train examine runs tensorboard screenshot label evaluate serve flowers bench \
+.PHONY: help setup demo demo-inception demo-network convert train examine runs tensorboard screenshot label evaluate serve flowers bench \
 	accuracy test test-slow mutants test-newest docs lint types check release docker clean
 # Targets share an environment and the machine's memory.
 .NOTPARALLEL:
 
 help: ## this list
 	@echo 'make TARGET [VARIABLE=value ...]'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
 	@echo
 	@echo 'Variables: IMAGE_DIR RECORDS_DIR RUN STEPS ARCHITECTURE PICTURE SUMMARIES_DIR, and FLAGS for'
 	@echo 'further flags:  make train IMAGE_DIR=~/pets STEPS=500 FLAGS="--learning_rate=0.02"'
@@ -60,9 +60,11 @@ help: ## this list
 setup: $(VENV)/stamp ## make .venv and install what is needed into it (instant the next time)
 	$(if $(filter setup,$(MAKECMDGOALS)),@cat $(VENV)/stamp)
 
-demo: setup ## the whole job on drawn pictures, into build/demo
-	$(PY) tools/draw_pictures.py --out_dir=build/demo/pictures \
-		--held_back_dir=build/demo/held_back --per_class=60 --held_back=2 --seed=0
+DRAW_DEMO = $(PY) tools/draw_pictures.py --out_dir=build/demo/pictures \
+	--held_back_dir=build/demo/held_back --per_class=60 --held_back=2 --seed=0
+
+demo: setup ## the whole job on drawn flowers, into build/demo
+	$(DRAW_DEMO)
 	$(PY) tools/retrain.py --flagfile=configs/demo.flags $(TRAIN_FLAGS) $(FLAGS)
 	@echo
 	@echo 'Two pictures that it has never seen:'
@@ -79,6 +81,15 @@ demo: setup ## the whole job on drawn pictures, into build/demo
 	@echo '      label a picture of yours with what the demo has learned'
 	@echo '  make train IMAGE_DIR=~/my_pictures'
 	@echo '      train on your own folder, in which each class has a folder'
+
+demo-inception: setup ## the same with an untrained Inception v3: what is transfer learning worth?
+	$(DRAW_DEMO)
+	$(PY) tools/retrain.py --flagfile=configs/demo_inception.flags $(TRAIN_FLAGS) $(FLAGS)
+
+demo-network: setup ## train the demo's network again, from a hundred invented kinds of flower
+	$(PY) -m tools.inventing --out_dir=build/demo_network/pictures
+	$(PY) tools/retrain.py --flagfile=configs/demo_network.flags $(TRAIN_FLAGS) $(FLAGS)
+	cp build/demo_network/demo_network.keras configs/
 
 # $(call need,VARIABLE,example): says which variable is missing, unless FLAGS may hold it.
 need = $(if $($(1))$(FLAGS),,@echo 'Say which: make $@ $(1)=$(2)' >&2; exit 1)

@@ -17,7 +17,8 @@ def flags_of(config: Path) -> dict[str, str]:
 
 def test_there_is_one_for_each_way_of_the_tutorial() -> None:
     assert {path.stem for path in CONFIGS} == {
-        'demo', 'flowers', 'two_flowers', 'fine_tune_gpu', 'best_head', 'best_head_distorted'
+        'demo', 'demo_inception', 'demo_network', 'flowers', 'two_flowers', 'fine_tune_gpu',
+        'best_head', 'best_head_distorted',
     }  # fmt: skip
     two = flags_of(ROOT / 'configs/two_flowers.flags')
     assert two['classes'] == 'daisy,roses'
