@@ -105,6 +105,9 @@ class EvaluationConfig(Settings):
     recursive: bool = setting(False, about(ConversionConfig, 'recursive').help, affects='input')
     follow_links: bool = setting(True, about(ConversionConfig, 'follow_links').help,
         affects='input')
+    corrections: str = setting('',
+        'A corrections.tsv: images of image_dir that are of another class, or are to be left out.',
+        affects='input', path='path')
     # fmt: on
 
     def check(self) -> None:
@@ -112,6 +115,11 @@ class EvaluationConfig(Settings):
             raise InputError(
                 'Must set flag --image_dir (a folder with one folder per class) or --records_dir, '
                 'and not both.'
+            )
+        if self.corrections and self.records_dir:
+            raise InputError(
+                f'--corrections={self.corrections} goes with --image_dir: records are made with '
+                'theirs. Convert with it, or leave it out.'
             )
 
 

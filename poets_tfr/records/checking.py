@@ -62,6 +62,7 @@ def describe(manifest: Manifest) -> str:
             f'{manifest.found:,} files found, {manifest.skipped:,} skipped, '
             f'{manifest.ignored:,} ignored.',
             *(f'  skipped {count:,}: {printable(reason)}' for reason, count in reasons),
+            *([f'{manifest.relabelled:,} relabelled.'] if manifest.relabelled else []),
             *([f'{manifest.duplicates:,} duplicates, all kept.'] if manifest.duplicates else []),
         ]
     )

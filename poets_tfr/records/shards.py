@@ -21,6 +21,7 @@ from poets_tfr.records import codecs, schema
 from poets_tfr.records.codecs import BadPictureError, StoredPicture
 from poets_tfr.records.manifest import (
     INDEX_SUFFIX,
+    UNWANTED,
     IndexEntry,
     ShardIndex,
     shard_name,
@@ -246,8 +247,10 @@ def _skipped(picture: Picture, content: bytes, digest: str, reason: str) -> Inde
 
 
 def left_out(picture: Picture) -> IndexEntry:
-    """The entry of a file that is not read, for its fault or as a copy."""
-    if picture.copy_of:
+    """The entry of a file that is not read, for its fault, as a copy or as nobody wants it."""
+    if picture.is_unwanted and not picture.fault:
+        outcome, reason = 'dropped', UNWANTED
+    elif picture.copy_of:
         what = 'is a near duplicate of' if picture.is_near else 'has the content of'
         outcome, reason = 'dropped', f'{what} {picture.copy_of}'
     else:
