@@ -14,7 +14,8 @@ The flow, and the wing that owns each step:
       -> extraction    features, computed only where the cache lacks them     (bottleneck_dir)
       -> training      one softmax layer in a compiled loop; fine-tuning of the network
       -> reporting     metrics, TensorBoard, report.json and report.html      (summaries_dir)
-         (examination: what records and features say of the images' labels, copies and odd ones)
+         (examination: what records and features say of the images' labels, copies and odd ones;
+         review: a page on which people decide what of it is so)
       -> export        output_graph, output_labels; SavedModel, TFLite, .keras
       -> label         an export + images -> labels and scores; the page in the browser
          (export_check: every new export against the trained model; evaluation: an export against

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / 'poets_tfr'
 WINGS = (
     'distribution', 'sources', 'records', 'pictures', 'backbones', 'extraction', 'training',
-    'reporting', 'examination', 'export', 'label', 'evaluation', 'export_check', 'run',
+    'reporting', 'examination', 'review', 'export', 'label', 'evaluation', 'export_check', 'run',
     'api', 'cli',
 )  # fmt: skip
 EVERYWHERE = (
