@@ -23,10 +23,11 @@ The flow, and the wing that owns each step:
 
 `api` is the interface, `run` the orchestrator, `cli` the command lines, which call the interface.
 A wing's settings stand in its own settings.py; `settings` says what a setting is. `files` does
-every write (`writable`: whether it is allowed, `locks`: whose turn it is), `tables` makes them safe
-to read, `downloads` every fetch, `progress` shows every wait, `native_stderr` sorts what libraries
-write past Python, `parallel` has the threads, `serving` what the pages share, `distribution` the
-GPUs and the other machines, `runtime` starts TensorFlow and the log.
+every write (`confined`: those under names that may be anybody's; `writable`: whether it is allowed;
+`locks`: whose turn it is), `tables` makes them safe to read, `downloads` every fetch, `progress`
+shows every wait, `native_stderr` sorts what libraries write past Python, `parallel` has the
+threads, `serving` what the pages share, `distribution` the GPUs and the other machines, `runtime`
+starts TensorFlow and the log.
 Importing this package imports no TensorFlow.
 """
 

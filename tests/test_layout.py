@@ -15,8 +15,8 @@ WINGS = (
     'api', 'cli',
 )  # fmt: skip
 EVERYWHERE = (
-    'errors', 'settings', 'files', 'locks', 'native_stderr', 'parallel', 'places', 'progress',
-    'downloads', 'runtime', 'serving', 'sockets', 'tables', 'writable',
+    'confined', 'errors', 'settings', 'files', 'locks', 'native_stderr', 'parallel', 'places',
+    'progress', 'downloads', 'runtime', 'serving', 'sockets', 'tables', 'writable',
 )  # fmt: skip
 # There is no public way to freeze a TensorFlow 2 function.
 PRIVATE_BUT_NEEDED = 'tensorflow.python.framework.convert_to_constants'
