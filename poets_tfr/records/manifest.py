@@ -30,6 +30,7 @@ from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.settings import names_of
 from poets_tfr.sources.listing import ClassFolder, Listing
 from poets_tfr.sources.settings import SPLITS
+from poets_tfr.tables import json_cell
 
 MANIFEST = 'manifest.json'
 SKIPPED = 'skipped.tsv'
@@ -421,7 +422,7 @@ def skipped_tsv(entries: Iterable[IndexEntry]) -> bytes:
     """skipped.tsv: path, reason, size, first bytes in hex; sorted; escaped as JSON strings are."""
     lines = ['path\treason\tbytes\tfirst_bytes']
     for entry in sorted(entries, key=lambda entry: entry.path):
-        path, reason = (json.dumps(text)[1:-1] for text in (entry.path, entry.reason))
+        path, reason = map(json_cell, (entry.path, entry.reason))
         lines.append(f'{path}\t{reason}\t{entry.source_bytes}\t{entry.first_bytes}')
     return '\n'.join([*lines, '']).encode('ascii')
 
@@ -431,7 +432,7 @@ def duplicates_tsv(duplicates: Iterable[Duplicate]) -> bytes:
     lines = ['path\tsplit\tsame_as\tits_split']
     for copy, first in duplicates:
         cells = copy.path, copy.split, first.path, first.split
-        lines.append('\t'.join(json.dumps(cell)[1:-1] for cell in cells))
+        lines.append('\t'.join(map(json_cell, cells)))
     return '\n'.join([*lines, '']).encode('ascii')
 
 
