@@ -92,8 +92,7 @@ def convert(
         with native_stderr.lines_on_images_counted():
             manifest = conversion.run()
     if config.corrections:  # the classes are known only now
-        counts = {name: split.pictures_per_class for name, split in manifest.splits.items()}
-        log.info('%s', table(manifest.labels, counts))
+        log.info('%s', table(manifest.labels, manifest.counts))
     outcomes = ', '.join(f'{count} {what}' for what, count in sorted(manifest.outcomes.items()))
     log.info('Found %d files: %s, %d ignored.', manifest.found, outcomes, manifest.ignored)
     if conversion.has_published:
@@ -150,6 +149,7 @@ class _Conversion:
         damage.report(self._listed, self._filled)
         self._near.report(self._filled, self._listing)
         self._corrections.report(manifest.relabelled, manifest.skip_reasons.get(UNWANTED, 0))
+        self._corrections.warn_of_empty(manifest.labels, manifest.counts)
         return manifest
 
     def _standing_result(self) -> _Result | None:

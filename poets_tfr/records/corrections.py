@@ -18,6 +18,7 @@ from poets_tfr import files, tables
 from poets_tfr.errors import InputError
 from poets_tfr.progress import printable
 from poets_tfr.settings import did_you_mean
+from poets_tfr.sources import remarks
 from poets_tfr.sources.labels import composed
 from poets_tfr.sources.listing import ClassFolder, Listing
 
@@ -129,6 +130,20 @@ class Corrections:
                 log.warning('Correction not applied, %s: %s', why, printable(path))
             if (more := len(paths) - _SHOWN) > 0:
                 log.warning('... and %d more, for the same reason.', more)
+
+    def warn_of_empty(self, labels: Sequence[str], counts: Mapping[str, Sequence[int]]) -> None:
+        """Says which classes have no images in a split that others have images in.
+
+        Args:
+          counts: split -> how many images of each class it has.
+        """
+        for split, of_class in counts.items() if self.all(RELABEL) else ():
+            empty = [label for label, n in zip(labels, of_class, strict=True) if not n]
+            if empty and any(of_class):
+                log.warning(
+                    'WARNING: classes without images in %s, once labels are corrected: %d (%s).',
+                    split, len(empty), remarks.some(empty),
+                )  # fmt: skip
 
     def all(self, action: str) -> dict[str, Correction]:
         """Path -> what is said of it, of those with this action."""

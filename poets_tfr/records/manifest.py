@@ -188,6 +188,11 @@ class Manifest:
     def labels(self) -> list[str]:
         return [label for _, label in self.classes]
 
+    @property
+    def counts(self) -> dict[str, tuple[int, ...]]:
+        """Split -> how many records of each class it has."""
+        return {name: split.pictures_per_class for name, split in self.splits.items()}
+
     def digest(self, *splits: str) -> str:
         """Hex: of all records of these splits, in their order."""
         digests = [shard.sha256 for name in splits for shard in self.splits[name].shards]

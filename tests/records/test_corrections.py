@@ -171,6 +171,25 @@ def test_images_that_changed_or_went_are_named_and_stay_as_they_are(
     assert found['bluebells/003.jpg'][1] == ROSES
 
 
+def test_no_other_image_moves_into_a_split_that_a_class_has_left(
+    image_dir: Path, records_dir: Path
+) -> None:
+    before = splits_of(listed(image_dir, testing_percentage=1))
+    (only,) = [p for p, s in before.items() if s == 'test' and p.startswith('bluebells')]
+    left_out = next(p for p, s in before.items() if s == 'train' and p.startswith('bluebells'))
+    table = written(
+        image_dir,
+        corrected.line(image_dir, only, 'relabel', 'red roses'),
+        corrected.line(image_dir, left_out, 'leave_out'),
+    )
+    ended = convert(image_dir, table, '--testing_percentage=1')
+    assert {path: split for path, (split, _) in columns_of(records_dir).items()} == {
+        path: split for path, split in before.items() if path != left_out
+    }
+    said = 'classes without images in test, once labels are corrected: 1 (bluebells).'
+    assert said in ended.err
+
+
 def test_of_copies_the_one_that_is_wanted_stays(image_dir: Path, records_dir: Path) -> None:
     shutil.copy(image_dir / 'Red_Roses/004.jpg', image_dir / 'bluebells/004.jpg')
     table = written(image_dir, corrected.line(image_dir, 'Red_Roses/004.jpg', 'leave_out'))

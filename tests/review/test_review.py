@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import browser as browsers
+import colours
 import graphs
+import numpy as np
 import planted
 import pytest
 from command_line import ROOT, Ended, call
@@ -378,6 +380,79 @@ def test_what_cannot_be_reviewed(
     assert (ended.status, ended.out) == (1, '')
     assert said.replace("'E'", repr(place)) in ended.err
     assert ended.err.count('\n') == 1
+
+
+@pytest.mark.slow
+def test_more_classes_than_keys_in_a_browser(browser: Any, tmp_path: Path) -> None:
+    """Their labels are typed; two of 40 are of another script, and of none."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    rng = np.random.default_rng(0)
+    folders = [*(f'kind {number:02d}' for number in range(38)), '<b>', '蒲公英']
+    for folder in folders:
+        (tmp_path / 'pictures' / folder).mkdir(parents=True)
+        for number in range(3):
+            content = colours.encoded(colours.draw('bluebells', rng))
+            (tmp_path / 'pictures' / folder / f'{number}.jpg').write_bytes(content)
+    ended = call(
+        'convert_images', f'--image_dir={tmp_path / "pictures"}',
+        f'--records_dir={tmp_path / "records"}', '--label_style=folder',
+    )  # fmt: skip
+    assert ended.status == 0, ended.err
+    write_examination(tmp_path, [f'kind 00/{number}.jpg' for number in range(3)], 'kind 00', '<b>')
+    table = tmp_path / 'corrections.tsv'
+
+    def press(*keys: str) -> None:
+        browser.find_element(By.TAG_NAME, 'body').send_keys(*keys)
+
+    def decided(number: int) -> None:
+        WebDriverWait(browser, 20).until(
+            lambda _: f'{number} of 3' in browser.find_element(By.ID, 'kinds').text
+        )
+
+    browsers.complaints(browser)
+    with reviewed(tmp_path, table) as port:
+        browser.get(f'http://127.0.0.1:{port}/')
+        decided(0)
+        press('/')
+        name = browser.switch_to.active_element
+        assert name.get_attribute('id') == 'name'
+        name.send_keys('no such', Keys.ENTER)
+        trouble = browser.find_element(By.ID, 'trouble')
+        WebDriverWait(browser, 20).until(lambda _: trouble.text == 'There is no label no such.')
+        name.clear()
+        name.send_keys('蒲公英', Keys.ENTER)
+        decided(1)
+        press(Keys.ENTER)  # the suggested one
+        decided(2)
+        press('z')  # the last that has a key
+        decided(3)
+        assert browser.find_element(By.TAG_NAME, 'h2').text == 'All is decided.'
+        assert str(table) in browser.find_element(By.ID, 'command').text
+    labels = sorted(folders)
+    keys = '1234567890abcdefghijklmnopqstvwyz'
+    assert written(table) == {
+        'kind 00/0.jpg': ('relabel', '蒲公英'),
+        'kind 00/1.jpg': ('relabel', '<b>'),
+        'kind 00/2.jpg': ('relabel', labels[len(keys) - 1]),
+    }
+    assert browsers.complaints(browser) == []
+
+
+def write_examination(root: Path, paths: list[str], label: str, suggested: str) -> None:
+    """As poets-examine would; these are all suspects, nothing else was found."""
+    (root / 'examination').mkdir()
+    suspects = [(path, label, suggested, '0.1') for path in paths]
+    for name, header, rows in (
+        ('suspects.tsv', ('path', 'label', 'suggested_label', 'quality'), suspects),
+        ('near_duplicates.tsv', ('group', 'path', 'similarity', 'label', 'split'), []),
+        ('odd.tsv', ('path', 'reason', 'value'), []),
+    ):
+        (root / 'examination' / name).write_bytes(tables.tsv(header, rows))
+    where = json.dumps({'records_dir': str(root / 'records')})
+    (root / 'examination/examine.json').write_text(where)
 
 
 @pytest.mark.slow
