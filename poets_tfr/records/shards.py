@@ -99,7 +99,7 @@ def plan_shards(config: ConversionConfig, listing: Listing) -> list[ShardPlan]:
     """Which picture goes into which shard: by the hash of its path, so class-mixed and stable.
 
     The number of shards of a split comes from the listing alone: `num_shards`, or one for every
-    `shard_mib` begun.
+    `shard_mib` begun. Unwanted pictures count, so that other shards stand when one is left out.
     """
     plans = []
     for split in SPLITS:
@@ -107,7 +107,7 @@ def plan_shards(config: ConversionConfig, listing: Listing) -> list[ShardPlan]:
         if not pictures:
             continue
         in_order = sorted((_shard_hash(p.hashed), p.path, p) for p in pictures)
-        total = sum(picture.size for picture in pictures if not picture.is_left_out)
+        total = sum(p.size for p in pictures if not (p.fault or p.copy_of))
         shards = config.num_shards or max(1, math.ceil(total / (config.shard_mib << 20)))
         members: list[list[Picture]] = [[] for _ in range(shards)]
         for position, _, picture in in_order:

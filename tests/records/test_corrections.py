@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -12,11 +13,13 @@ import corrected
 import graphs
 import pytest
 from command_line import Ended, Places, call
-from conversion import contents, converted, identities, listed, splits_of
+from conversion import config, contents, converted, identities, listed, splits_of
 
 from poets_tfr.errors import InputError
 from poets_tfr.records.reading import Records
 from poets_tfr.records.schema import parse_all
+from poets_tfr.records.shards import plan_shards
+from poets_tfr.sources.listing import ClassFolder, Listing, Picture
 
 GRASS, ROSES, BLUEBELLS = 0, 1, 2
 
@@ -140,6 +143,17 @@ def test_only_the_shards_concerned_are_written_again(image_dir: Path, records_di
     assert f'Records: {records_dir} stands.' in convert(image_dir, table, *flags).out
     convert(image_dir, None, *flags)
     assert contents(records_dir) == bytes_before
+
+
+def test_leaving_out_makes_no_fewer_shards() -> None:
+    mib = 1 << 20
+    pictures = [Picture(f'a/{n}.jpg', 0, 'train', mib, 1) for n in range(5)]
+    classes = ClassFolder('a', 'a'), ClassFolder('b', 'b')
+    unwanted = dataclasses.replace(pictures[0], is_unwanted=True)
+    copy = dataclasses.replace(pictures[0], copy_of='a/1.jpg')
+    for first, shards in (pictures[0], 5), (unwanted, 5), (copy, 4):
+        listing = Listing(classes, (first, *pictures[1:]), 0)
+        assert len(plan_shards(config('images', shard_mib=1), listing)) == shards
 
 
 def test_a_table_of_right_labels_gives_the_same_bytes(image_dir: Path, records_dir: Path) -> None:
