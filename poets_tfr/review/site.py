@@ -12,10 +12,12 @@ can read.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hmac
 import json
 import secrets
+from collections.abc import Iterator
 from typing import Any
 
 from werkzeug import Request, Response, exceptions
@@ -72,10 +74,8 @@ class ReviewSite(serving.Site):
         )
 
     def _decided(self) -> dict[str, Any]:
-        try:
+        with _told():
             decided = self._decisions.of_images()
-        except InputError as error:
-            raise exceptions.Conflict(str(error)) from None
         place = {label: number for number, label in enumerate(self._deck.labels)}
         return {
             'decided': {number: _said(each, place) for number, each in decided.items()},
@@ -85,10 +85,8 @@ class ReviewSite(serving.Site):
     def _image(self, request: Request, number: int) -> Response:
         if number >= len(self._deck.images):
             raise exceptions.NotFound
-        try:
+        with _told():
             content = self._deck.read(number)
-        except InputError as error:
-            raise exceptions.Conflict(str(error)) from None
         self._when_shown(number)
         kind = 'image/png' if content.startswith(b'\x89PNG') else 'image/jpeg'
         return Response(content, content_type=kind)
@@ -96,20 +94,17 @@ class ReviewSite(serving.Site):
     def _decide(self, request: Request) -> Response:
         self._check_token(request)
         number, action, label = self._decision(request)
-        try:
+        with _told():
             self._decisions.decide(number, action, label, self._when_shown(number))
-        except InputError as error:
-            raise exceptions.Conflict(str(error)) from None
         return serving.as_json(self._decided())
 
     def _undo(self, request: Request) -> Response:
         self._check_token(request)
         try:
-            number = self._decisions.undo()
+            with _told():
+                number = self._decisions.undo()
         except LookupError:
             raise exceptions.Conflict('Nothing was decided since the start.') from None
-        except InputError as error:
-            raise exceptions.Conflict(str(error)) from None
         return serving.as_json({'undone': number, **self._decided()})
 
     def _check_token(self, request: Request) -> None:
@@ -134,6 +129,17 @@ class ReviewSite(serving.Site):
         if not _is_place(label, self._deck.labels):
             raise exceptions.BadRequest('There is no such label.')
         return number, action, self._deck.labels[label]
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What a person can mend is said on the page."""
+    try:
+        yield
+    except InputError as error:
+        raise exceptions.Conflict(str(error)) from None
+    except OSError as error:
+        raise exceptions.Conflict(f'{error.filename}: {error.strerror}.') from None
 
 
 def _shown(card: Card) -> dict[str, Any]:

@@ -317,6 +317,10 @@ def test_lines_of_others_stay_and_those_of_changed_images_are_open_again(
         assert status == 409
         assert "names no column 'path'" in answer['error']
         assert table.read_text() == 'no table\n'
+        table.unlink()
+        table.mkdir()
+        status, answer = page.post('decide', RIGHT)
+        assert (status, answer['error']) == (409, f'corrections: {table}: Is a directory.')
 
 
 def test_convert_follows_and_hostile_names_do_no_harm(
