@@ -435,6 +435,7 @@ def test_more_classes_than_keys_in_a_browser(browser: Any, tmp_path: Path) -> No
         decided(3)
         assert browser.find_element(By.TAG_NAME, 'h2').text == 'All is decided.'
         assert str(table) in browser.find_element(By.ID, 'command').text
+        assert browsers.complaints(browser) == []
     labels = sorted(folders)
     keys = '1234567890abcdefghijklmnopqstvwyz'
     assert written(table) == {
@@ -442,7 +443,6 @@ def test_more_classes_than_keys_in_a_browser(browser: Any, tmp_path: Path) -> No
         'kind 00/1.jpg': ('relabel', '<b>'),
         'kind 00/2.jpg': ('relabel', labels[len(keys) - 1]),
     }
-    assert browsers.complaints(browser) == []
 
 
 def write_examination(root: Path, paths: list[str], label: str, suggested: str) -> None:
@@ -521,7 +521,9 @@ def test_in_a_browser(
         shown(path)
         assert text('path').startswith('bluebells/=cmd|\\t\\n"<script>alert(1)<!--.jpg (')
         assert browser.title == 'Review of pictures'
-    assert browsers.complaints(browser) == []
+        # What is asked when the server ends would be complained of.
+        WebDriverWait(browser, 20).until(lambda _: image.get_property('complete'))
+        assert browsers.complaints(browser) == []
     ended = convert(faults, tmp_path, table)
     assert 'Corrections: 2 images relabelled, 1 left out, 1 right as they are.' in ended.out
     manifest = json.loads((tmp_path / 'records/manifest.json').read_bytes())
