@@ -132,7 +132,7 @@ def test_only_the_shards_concerned_are_written_again(image_dir: Path, records_di
     now = identities(records_dir)
     (other,) = [shard for shard in stood if now[shard] != stood[shard]]
     assert 'bluebells/004.jpg' in (records_dir / f'{other}.index.jsonl').read_text()
-    assert f'Records: {records_dir} stands.' in convert(image_dir, table, *flags).out
+    assert f'Records in {records_dir} are up to date.' in convert(image_dir, table, *flags).out
     assert identities(records_dir) == now
     # A word of praise changes nothing; without the table all is as it was, to the byte.
     written(
@@ -140,7 +140,7 @@ def test_only_the_shards_concerned_are_written_again(image_dir: Path, records_di
         corrected.line(image_dir, 'bluebells/004.jpg', 'relabel', 'red roses'),
         corrected.line(image_dir, 'bluebells/005.png', 'right'),
     )
-    assert f'Records: {records_dir} stands.' in convert(image_dir, table, *flags).out
+    assert f'Records in {records_dir} are up to date.' in convert(image_dir, table, *flags).out
     convert(image_dir, None, *flags)
     assert contents(records_dir) == bytes_before
 
