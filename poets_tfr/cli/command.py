@@ -189,6 +189,14 @@ def with_folder(
     return given
 
 
+def at_home(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings; a leading ~ is the home folder, which no shell sees in --sort_into=~/sorted."""
+    return {
+        name: os.path.expanduser(value) if isinstance(value, str) and value[:1] == '~' else value
+        for name, value in given.items()
+    }
+
+
 def require_images_and_records(given: Mapping[str, Any]) -> None:
     """Raises InputError where a conversion is not told what to read, or where to write."""
     if not any(given.get(name) for name in PLACES):

@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(given: dict[str, Any], named: list[str]) -> int:
-    config, image = build(LabelConfig, given), build(ImageConfig, given).image
+    config, image = build(LabelConfig, command.at_home(given)), build(ImageConfig, given).image
     named = named if image is None else [image, *named]
     if not named:
         raise InputError('Name at least one picture: label_image.py PICTURE')

@@ -24,7 +24,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(given: dict[str, Any], positional: list[str]) -> None:
-    config = build(ReviewConfig, command.with_folder(given, positional, 'examine_dir'))
+    config = build(
+        ReviewConfig, command.at_home(command.with_folder(given, positional, 'examine_dir'))
+    )
     writable.refuse([writable.file_fault(config.table, 'corrections')])
     records = deck.open_records(config)
     dealt = deck.of(config.examine_dir, records)

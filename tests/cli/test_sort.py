@@ -60,6 +60,16 @@ def test_copies_by_label_again_and_again(
     assert {path: path.stat().st_mtime_ns for path in into.rglob('*')} == stood
 
 
+def test_a_leading_tilde_is_the_home_folder(
+    trained: tuple[Places, Ended], inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(inbox)
+    monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+    assert sort(trained, Path('~/sorted'), 'a/2.jpg').status == 0
+    assert list(tree(tmp_path / 'home')) == ['sorted/bluebells/2.jpg']
+    assert not (inbox / '~').exists()
+
+
 def test_what_is_there_stays(trained: tuple[Places, Ended], inbox: Path, tmp_path: Path) -> None:
     into = tmp_path / 'sorted'
     (into / 'red roses').mkdir(parents=True)

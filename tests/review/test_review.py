@@ -370,6 +370,7 @@ def convert(faults: Planted, tmp_path: Path, table: Path) -> Ended:
     ('arguments', 'said'),
     [
         (['nowhere'], '--examine_dir=nowhere has no examine.json: examine first'),
+        (['~/nowhere'], f'--examine_dir={Path.home()}/nowhere has no examine.json'),
         (['E', '--records_dir=nowhere'], 'nowhere has no manifest.json'),
         (['E', '--corrections=E'], 'is a folder; a file name is wanted'),
         (['E', '--corrections=E/odd.tsv'], "odd.tsv: its first line names no column 'digest'"),
