@@ -19,8 +19,9 @@ override RECORDS_DIR := $(call home,$(RECORDS_DIR))
 override RUN := $(call home,$(RUN))
 override SUMMARIES_DIR := $(call home,$(SUMMARIES_DIR))
 override PICTURE := $(call home,$(PICTURE))
+override EXAMINE_DIR := $(call home,$(EXAMINE_DIR))
 # Exported, so that the shell reads them as variables and spaces or quotes in them do no harm.
-export IMAGE_DIR RECORDS_DIR RUN STEPS ARCHITECTURE PICTURE SUMMARIES_DIR
+export IMAGE_DIR RECORDS_DIR RUN STEPS ARCHITECTURE PICTURE SUMMARIES_DIR EXAMINE_DIR
 
 # $(call flag,NAME,VARIABLE): --NAME=value where the variable is set, else nothing.
 flag = $(if $($(2)),--$(1)="$$$(2)")
@@ -43,7 +44,8 @@ SETTINGS ?= default,configs/best_head.flags
 export SETTINGS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-inception demo-network convert train examine runs tensorboard screenshot label evaluate serve flowers bench \
+.PHONY: help setup demo demo-inception demo-network convert train examine review runs tensorboard \
+	screenshot label evaluate serve flowers bench \
 	accuracy test test-slow mutants test-newest docs lint types check release docker clean
 # Targets share an environment and the machine's memory.
 .NOTPARALLEL:
@@ -106,6 +108,9 @@ train: setup ## IMAGE_DIR (or RECORDS_DIR) -> a classifier, all stages, in runs/
 examine: setup ## likely wrong labels, near duplicates and odd pictures of IMAGE_DIR (or RECORDS_DIR)
 	$(if $(RECORDS_DIR),,$(call need,IMAGE_DIR,~/pets))
 	$(PY) tools/examine.py $(CONVERT_FLAGS) $(call flag,architecture,ARCHITECTURE) $(FLAGS)
+
+review: setup ## decide on a page what of EXAMINE_DIR (examination) is so: into its corrections.tsv
+	$(PY) tools/review.py $(call flag,examine_dir,EXAMINE_DIR) $(call flag,records_dir,RECORDS_DIR) $(FLAGS)
 
 runs: setup ## a table of the runs, and what differs between them
 	@$(PY) tools/runs.py --run_dir="$(RUNS)" $(FLAGS)

@@ -14,7 +14,8 @@ The flow, and the wing that owns each step:
       -> extraction    features, computed only where the cache lacks them     (bottleneck_dir)
       -> training      one softmax layer in a compiled loop; fine-tuning of the network
       -> reporting     metrics, TensorBoard, report.json and report.html      (summaries_dir)
-         (examination: what records and features say of the images' labels, copies and odd ones)
+         (examination: what records and features say of the images' labels, copies and odd ones;
+         review: a page on which people decide what of it is so)
       -> export        output_graph, output_labels; SavedModel, TFLite, .keras
       -> label         an export + images -> labels and scores; the page in the browser
          (export_check: every new export against the trained model; evaluation: an export against
@@ -22,10 +23,11 @@ The flow, and the wing that owns each step:
 
 `api` is the interface, `run` the orchestrator, `cli` the command lines, which call the interface.
 A wing's settings stand in its own settings.py; `settings` says what a setting is. `files` does
-every write (`writable`: whether it is allowed, `locks`: whose turn it is), `tables` makes them safe
-to read, `downloads` every fetch, `progress` shows every wait, `native_stderr` sorts what libraries
-write past Python, `parallel` has the threads, `distribution` the GPUs and the other
-machines, `runtime` starts TensorFlow and the log.
+every write (`confined`: those under names that may be anybody's; `writable`: whether it is allowed;
+`locks`: whose turn it is), `tables` makes them safe to read, `downloads` every fetch, `progress`
+shows every wait, `native_stderr` sorts what libraries write past Python, `parallel` has the
+threads, `serving` what the pages share, `distribution` the GPUs and the other machines, `runtime`
+starts TensorFlow and the log.
 Importing this package imports no TensorFlow.
 """
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +17,8 @@ from poets_tfr.errors import InputError
 from poets_tfr.label.labeller import Labelled, Labeller
 from poets_tfr.label.settings import EvaluationConfig
 from poets_tfr.progress import printable, timed
-from poets_tfr.records import codecs
+from poets_tfr.records import codecs, corrections
+from poets_tfr.records.corrections import Correction, Corrections
 from poets_tfr.records.manifest import MANIFEST, MOST_IN_TABLE
 from poets_tfr.records.reading import Records
 from poets_tfr.reporting import about, metrics, report
@@ -40,11 +43,19 @@ _WEAKEST = 20  # classes in a table that has no room for all
 
 
 class LabelledFile(NamedTuple):
-    """A file of image_dir, its path relative to it. `fault`: why it must not be opened, or ''."""
+    """A file of image_dir, its path relative to it. `fault`: why it must not be opened, or ''.
+
+    correction: what says that it is of another class than its folder's.
+    """
 
     path: str
     folder: str
     fault: str
+    correction: Correction | None = None
+
+    @property
+    def class_name(self) -> str:
+        return self.correction.label if self.correction else self.folder
 
 
 class _Scored(NamedTuple):
@@ -91,7 +102,7 @@ def find(config: EvaluationConfig) -> Records | list[LabelledFile]:
       InputError: no such pictures.
     """
     if config.image_dir:
-        return _find_files(config)
+        return _corrected(config, _find_files(config))
     records = Records.open(config.records_dir)
     records.check_indexes()
     return records
@@ -217,18 +228,50 @@ def _find_class_folders(config: EvaluationConfig, root: str) -> list[LabelledFil
     return found
 
 
+def _corrected(config: EvaluationConfig, found: list[LabelledFile]) -> list[LabelledFile]:
+    """With the classes that --corrections gives, and without what it leaves out."""
+    faults = {file.path: file.fault for file in found}
+
+    def sha256_of(path: str) -> str:
+        with contextlib.suppress(OSError):
+            if not faults[path]:
+                return hashlib.sha256(
+                    files.read_bytes(files.join(config.image_dir, path))
+                ).hexdigest()
+        return ''
+
+    said = Corrections.of(config.corrections, faults).unchanged(sha256_of)
+    relabelled, left_out = said.all(corrections.RELABEL), said.all(corrections.LEAVE_OUT)
+    said.report(len(relabelled), len(left_out))
+    return [
+        file._replace(correction=relabelled.get(file.path))
+        for file in found
+        if file.path not in left_out
+    ]
+
+
 def _scored(
     config: EvaluationConfig, found: Records | Sequence[LabelledFile], labeller: Labeller
 ) -> Iterator[_Scored]:
     if isinstance(found, Records):
         return _scored_records(found, config.split, labeller)
+    _check_corrected(config, found, labeller)
     return _scored_files(config.image_dir, found, labeller)
+
+
+def _check_corrected(
+    config: EvaluationConfig, found: Sequence[LabelledFile], labeller: Labeller
+) -> None:
+    """Raises InputError where an image is to be of a class that the model does not know."""
+    for said in [file.correction for file in found if file.correction]:
+        if not any(label in labeller.places for label in possible_labels(said.label)):
+            raise corrections.no_such_label(config.corrections, said, labeller.labels)
 
 
 def _scored_files(
     image_dir: str, found: Sequence[LabelledFile], labeller: Labeller
 ) -> Iterator[_Scored]:
-    folders = dict.fromkeys(file.folder for file in found)
+    folders = dict.fromkeys(file.class_name for file in found)
     labels = [
         next((label for label in possible_labels(folder) if label in labeller.places), '')
         or label_of(folder)
@@ -244,7 +287,7 @@ def _scored_files(
             scored = Labelled(path, None, file.fault) if file.fault else next(labelled)
             if scored.scores is None:
                 log.warning('%s: %s', printable(path), scored.reason)
-            yield _Scored(file.path, places[file.folder], scored.scores)
+            yield _Scored(file.path, places[file.class_name], scored.scores)
             bar.update()
 
 

@@ -7,6 +7,7 @@ leading = + - @. `read` takes it back.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 
@@ -15,6 +16,7 @@ from poets_tfr.errors import InputError
 from poets_tfr.progress import printable
 
 _ESCAPED = re.compile(r'\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|.)')
+_RUN = '=', '+', '-', '@'
 _NAMED = {'t': '\t', 'n': '\n', 'r': '\r'}
 
 
@@ -53,12 +55,21 @@ def read(path: str, wanted: Sequence[str]) -> list[dict[str, str]]:
     return found
 
 
+def json_cell(text: str) -> str:
+    """A cell escaped as a JSON string is, in ASCII; and so is a leading = + - @.
+
+    Older tables of ours are written so: records' skipped.tsv, say.
+    """
+    escaped = json.dumps(text)[1:-1]
+    return f'\\u{ord(text[0]):04x}{escaped[1:]}' if text[:1] in _RUN else escaped
+
+
 def _cell(value: object) -> str:
     """A number is written as it is: only text can run."""
     if isinstance(value, int | float):
         return str(value)
     text = printable(str(value).replace('\\', '\\\\'))
-    return f'\\{text}' if text[:1] in ('=', '+', '-', '@') else text
+    return f'\\{text}' if text[:1] in _RUN else text
 
 
 def _read_cell(text: str) -> str:

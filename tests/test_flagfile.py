@@ -16,6 +16,7 @@ PATHS = {
     'saved_model_dir', 'summaries_dir', 'intermediate_output_graphs_dir', 'checkpoint_path',
     'warm_start', 'tflite_output', 'keras_output', 'run_dir', 'inference_graph', 'onnx_output',
     'labels_file', 'image_tfrecords', 'image_parquet', 'label_names', 'near_duplicates',
+    'corrections',
 }  # fmt: skip
 MAYBE_PATHS = {'tfhub_module', 'weights'}
 

@@ -11,12 +11,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / 'poets_tfr'
 WINGS = (
     'distribution', 'sources', 'records', 'pictures', 'backbones', 'extraction', 'training',
-    'reporting', 'examination', 'export', 'label', 'evaluation', 'export_check', 'run', 'api',
-    'cli',
+    'reporting', 'examination', 'review', 'export', 'label', 'evaluation', 'export_check', 'run',
+    'api', 'cli',
 )  # fmt: skip
 EVERYWHERE = (
-    'errors', 'settings', 'files', 'locks', 'native_stderr', 'parallel', 'places', 'progress',
-    'downloads', 'runtime', 'sockets', 'tables', 'writable',
+    'confined', 'errors', 'settings', 'files', 'locks', 'native_stderr', 'parallel', 'places',
+    'progress', 'downloads', 'runtime', 'serving', 'sockets', 'tables', 'writable',
 )  # fmt: skip
 # There is no public way to freeze a TensorFlow 2 function.
 PRIVATE_BUT_NEEDED = 'tensorflow.python.framework.convert_to_constants'

@@ -421,6 +421,7 @@ def test_what_a_target_needs_is_asked_of_pip_at_once_and_a_failure_shown(
         (['serve', 'RUN=~/runs'], f'--graph={os.path.expanduser("~")}/runs'),
         (['evaluate', 'IMAGE_DIR=/x/others'], '--graph=runs'),
         (['examine', 'IMAGE_DIR=/x/my pets'], '--image_dir=/x/my pets'),
+        (['review', 'EXAMINE_DIR=~/my look'], f'--examine_dir={os.path.expanduser("~")}/my look'),
         (['runs'], '--run_dir=runs'),
     ],
 )

@@ -30,6 +30,7 @@ from command_line import ROOT, Ended, Places, call, start
 from poets_tfr.label import serve
 from poets_tfr.label.labeller import Labeller
 from poets_tfr.label.settings import ServeConfig
+from poets_tfr.serving import Server, listen
 from poets_tfr.sources import headers
 
 
@@ -190,13 +191,13 @@ def serving(labeller: Labeller, patience: float, connect: int = 1) -> Iterator[l
     """Connections that were made before anything was served; in this process."""
     config = ServeConfig(port=0, max_upload_mib=200)
     with contextlib.ExitStack() as stack:
-        listening = stack.enter_context(serve.listen(config))
+        listening = stack.enter_context(listen(config))
         address = listening.getsockname()
         connections = [
             stack.enter_context(socket.create_connection(address, 60)) for _ in range(connect)
         ]
         application = serve.Application(labeller, 'graph', config)
-        server = stack.enter_context(serve.Server(listening, config.host, application, patience))
+        server = stack.enter_context(Server(listening, config.host, application, patience))
         thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         stack.callback(thread.join)
@@ -239,7 +240,7 @@ def test_what_is_announced_and_not_sent_is_not_waited_for(labeller: Labeller) ->
                 connection.send(b'0')
             status, answer = answer_of(connection)
         assert (status, list(answer)) == (408, ['error'])
-        assert 'The picture came too slowly' in answer['error']
+        assert 'It came too slowly' in answer['error']
 
 
 @pytest.mark.parametrize('beginning', [b'', b'GET', b'GET / HTTP/1.1\r\nHost: local'])

@@ -150,7 +150,7 @@ def test_what_shapes_records_is_their_contract() -> None:
     assert set(RunConfig().chosen('records')) == {
         'classes', 'validation_percentage', 'testing_percentage', 'recursive', 'store_max_side',
         'on_duplicate', 'split_by', 'split_prefix', 'follow_links', 'max_pixels', 'min_class_size',
-        'label_style', 'near_duplicates', 'on_near_duplicate',
+        'label_style', 'near_duplicates', 'on_near_duplicate', 'corrections',
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_every_name_comes_back(tmp_path: Path) -> None:
 def test_cells_are_escaped_as_documented() -> None:
     rows = [('=x', 'a\tb', 'c\\d', -1.5)]
     assert tables.tsv(('w', 'x', 'y', 'z'), rows) == b'w\tx\ty\tz\n\\=x\ta\\tb\tc\\\\d\t-1.5\n'
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_cells_as_json_come_back_and_run_nowhere(name: str) -> None:
+    cell = tables.json_cell(name)
+    assert json.loads(f'"{cell}"') == name
+    assert cell.isascii()
+    assert cell.isprintable()
+    assert cell[0] not in '=+-@'
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from poets_tfr.extraction.extract import SplitFeatures
 from poets_tfr.label.settings import EvaluationConfig, LabelConfig, ModelConfig, ServeConfig
 from poets_tfr.records.reading import SplitRecords
 from poets_tfr.reporting.metrics import Metrics
+from poets_tfr.review.settings import ReviewConfig
 from poets_tfr.run.settings import RunConfig, sections_of
 from poets_tfr.settings import Settings, about, default_of, kinds_of, names_of
 
@@ -34,6 +35,7 @@ _COMMANDS: dict[str, Sequence[type[Settings]]] = {
     '`poets-label`, `poets_tfr.load`': (ModelConfig, LabelConfig),
     '`poets-evaluate`, `poets_tfr.evaluate`': (EvaluationConfig,),
     '`poets-examine`, `poets_tfr.examine`': (ExamineConfig,),
+    '`poets-review`': (ReviewConfig,),
     '`poets-serve`': (ServeConfig,),
 }
 

@@ -177,14 +177,24 @@ def no_stray_arguments(positional: Sequence[str]) -> None:
             raise InputError(f'{argument!r} is not a flag: flags begin with --, see --help.')
 
 
-def with_folder(given: dict[str, Any], positional: Sequence[str]) -> dict[str, Any]:
-    """The settings; a folder that was named without a flag is image_dir."""
+def with_folder(
+    given: dict[str, Any], positional: Sequence[str], flag: str = 'image_dir'
+) -> dict[str, Any]:
+    """The settings; a folder that was named without a flag is that of this one."""
     named = [each for each in positional if each.lower() not in ('true', 'false')]
-    if len(named) == 1 and 'image_dir' not in given:
+    if len(named) == 1 and flag not in given:
         no_stray_arguments([each for each in positional if each not in named])
-        return {**given, 'image_dir': named[0]}
+        return {**given, flag: named[0]}
     no_stray_arguments(positional)
     return given
+
+
+def at_home(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings; a leading ~ is the home folder, which no shell sees in --sort_into=~/sorted."""
+    return {
+        name: os.path.expanduser(value) if isinstance(value, str) and value[:1] == '~' else value
+        for name, value in given.items()
+    }
 
 
 def require_images_and_records(given: Mapping[str, Any]) -> None:

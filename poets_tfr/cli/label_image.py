@@ -5,17 +5,19 @@ python tools/label_image.py PICTURE|FOLDER|'PATTERN'|- ...   (-: a list on stand
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from typing import Any, ClassVar
 
 import poets_tfr
-from poets_tfr import progress
+from poets_tfr import progress, writable
 from poets_tfr.cli import command
 from poets_tfr.errors import InputError
-from poets_tfr.label import inputs, output
+from poets_tfr.label import inputs, output, sorting
 from poets_tfr.label.labeller import Labelled, Labeller
 from poets_tfr.label.settings import LabelConfig, ModelConfig
+from poets_tfr.label.sorting import Sorter
 from poets_tfr.settings import Settings, a_path, build, names_of, setting
 
 
@@ -33,23 +35,57 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(given: dict[str, Any], named: list[str]) -> int:
-    config, image = build(LabelConfig, given), build(ImageConfig, given).image
+    config, image = build(LabelConfig, command.at_home(given)), build(ImageConfig, given).image
     named = named if image is None else [image, *named]
     if not named:
         raise InputError('Name at least one picture: label_image.py PICTURE')
     pictures = inputs.find_pictures(named)
+    if config.sort_into:
+        pictures = _to_be_sorted(pictures, config)
     model = {name: given[name] for name in names_of(ModelConfig) if name in given}
     labeller = poets_tfr.load(**model).labeller
     sys.stdout.write(output.header(config.format))
-    with progress.bar_beside_output(len(pictures), 'pictures', 'Labelling') as bar:
-        bad = 0
-        for labelled in labeller.label_files(pictures):
-            bad += labelled.scores is None
-            _print(labelled, labeller, config, with_path=len(pictures) > 1)
-            bar.update()
+    with contextlib.ExitStack() as stack:
+        sorter = None
+        if config.sort_into:
+            sorter = Sorter(config.sort_into, labeller.labels, config.sort_by)
+            stack.enter_context(sorter)
+        bad = _label(pictures, labeller, config, sorter)
     if bad and len(pictures) > 1:
         print(f'{bad} of {len(pictures)} pictures could not be labelled.', file=sys.stderr)
+    if sorter:
+        print(sorter.told(), file=sys.stderr)
     return 1 if bad else 0
+
+
+def _to_be_sorted(pictures: list[str], config: LabelConfig) -> list[str]:
+    left = sorting.without_sorted(pictures, config.sort_into)
+    if config.sort_by == 'link':
+        sorting.check_links(left)
+    writable.refuse([writable.folder_fault(config.sort_into, 'sort_into')])
+    if passed_over := len(pictures) - len(left):
+        print(
+            f'{passed_over} images lie in {progress.printable(config.sort_into)} already, and are '
+            'passed over.',
+            file=sys.stderr,
+        )
+    return left
+
+
+def _label(
+    pictures: list[str], labeller: Labeller, config: LabelConfig, sorter: Sorter | None
+) -> int:
+    """How many were no whole pictures."""
+    bad = 0
+    with progress.bar_beside_output(len(pictures), 'pictures', 'Labelling') as bar:
+        for labelled in labeller.label_files(pictures):
+            bad += labelled.scores is None
+            if sorter and labelled.scores is not None:
+                label, score = labeller.best_first(labelled.scores)[0]
+                sorter.put(labelled.path, label if score >= config.min_score else None)
+            _print(labelled, labeller, config, with_path=len(pictures) > 1)
+            bar.update()
+    return bad
 
 
 def _print(labelled: Labelled, labeller: Labeller, config: LabelConfig, with_path: bool) -> None:

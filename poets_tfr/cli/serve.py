@@ -11,9 +11,10 @@ from typing import Any
 
 import poets_tfr
 from poets_tfr.cli import command
-from poets_tfr.label.serve import Application, Server, listen
+from poets_tfr.label.serve import Application
 from poets_tfr.label.settings import ModelConfig, ServeConfig
 from poets_tfr.records import codecs
+from poets_tfr.serving import Server, listen
 from poets_tfr.settings import build, names_of
 
 

@@ -25,7 +25,7 @@ def save(found: Examination, records: Records, directory: str) -> None:
       InputError: a record is damaged.
     """
     files.make_dirs(directory)
-    figures = as_json(found)
+    figures = {'records_dir': files.absolute(records.records_dir), **as_json(found)}
     contents = {
         SUSPECTS: _suspects(found),
         NEAR_DUPLICATES: _near_duplicates(found),

@@ -10,6 +10,7 @@ from typing import Any
 
 from poets_tfr.label.settings import LabelFormat
 from poets_tfr.progress import printable
+from poets_tfr.tables import json_cell
 
 UNSURE = 'unsure'
 _COLUMNS = 'path', 'rank', 'label', 'score'
@@ -51,7 +52,7 @@ def lines(
     if output_format == 'csv':
         return _csv(rows)
     # Escaped as JSON strings are: no name can add a column or a line.
-    return ''.join('\t'.join(json.dumps(str(cell))[1:-1] for cell in row) + '\n' for row in rows)
+    return ''.join('\t'.join(json_cell(str(cell)) for cell in row) + '\n' for row in rows)
 
 
 def as_json(

@@ -11,13 +11,23 @@ from poets_tfr.errors import InputError
 from poets_tfr.export.foreign_graph import Feeding
 from poets_tfr.export.settings import ExportConfig
 from poets_tfr.records.settings import ConversionConfig
-from poets_tfr.settings import Check, Settings, about, at_least, positive, setting, within
+from poets_tfr.settings import (
+    Check,
+    Settings,
+    about,
+    at_least,
+    positive,
+    require_defaults,
+    setting,
+    within,
+)
 from poets_tfr.sources.settings import Split
 
 _FOREIGN = 'For graphs of other programs: ours say it themselves.'
 _A_NODE = Check('the name of a node', bool)
 _PIXELS = within(1, 65_536)
 LabelFormat = Literal['text', 'json', 'csv', 'tsv']
+SortBy = Literal['copy', 'link']
 
 
 def _top_k() -> int:
@@ -82,9 +92,19 @@ class LabelConfig(Settings):
     format: LabelFormat = setting('text',
         "How to write: text (the tutorial's lines), json (an object a line), csv or tsv.",
         affects='output')
+    sort_into: str = setting('',
+        "A folder: images go into folders in it by their best label, or into 'unsure' where its "
+        'score is below min_score. None is moved, and nothing is replaced.',
+        affects='output', path='path')
+    sort_by: SortBy = setting('copy', 'How images are sorted: copied, or linked (symbolically).',
+        affects='output')
     # fmt: on
     top_k: int = _top_k()
     min_score: float = _min_score()
+
+    def check(self) -> None:
+        if not self.sort_into:
+            require_defaults(self, ['sort_by'], 'sort_into')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,6 +125,9 @@ class EvaluationConfig(Settings):
     recursive: bool = setting(False, about(ConversionConfig, 'recursive').help, affects='input')
     follow_links: bool = setting(True, about(ConversionConfig, 'follow_links').help,
         affects='input')
+    corrections: str = setting('',
+        'A corrections.tsv: images of image_dir that are of another class, or are to be left out.',
+        affects='input', path='path')
     # fmt: on
 
     def check(self) -> None:
@@ -112,6 +135,11 @@ class EvaluationConfig(Settings):
             raise InputError(
                 'Must set flag --image_dir (a folder with one folder per class) or --records_dir, '
                 'and not both.'
+            )
+        if self.corrections and self.records_dir:
+            raise InputError(
+                f'--corrections={self.corrections} goes with --image_dir: records are made with '
+                'theirs. Convert with it, or leave it out.'
             )
 
 

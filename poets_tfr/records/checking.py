@@ -51,17 +51,17 @@ def describe(manifest: Manifest) -> str:
         for shard in split.shards
     ]
     reasons = sorted(manifest.skip_reasons.items(), key=lambda item: (-item[1], item[0]))
-    counts = {name: split.pictures_per_class for name, split in manifest.splits.items()}
     return '\n'.join(
         [
             f'Data set {manifest.dataset_name}, {len(folders)} classes:',
             *folders,
-            table(manifest.labels, counts),
+            table(manifest.labels, manifest.counts),
             f'{len(shards)} shards:',
             *shards,
             f'{manifest.found:,} files found, {manifest.skipped:,} skipped, '
             f'{manifest.ignored:,} ignored.',
             *(f'  skipped {count:,}: {printable(reason)}' for reason, count in reasons),
+            *([f'{manifest.relabelled:,} relabelled.'] if manifest.relabelled else []),
             *([f'{manifest.duplicates:,} duplicates, all kept.'] if manifest.duplicates else []),
         ]
     )

@@ -8,6 +8,7 @@ killed or that fails changes nothing that a reader sees, and the next one finds 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -18,7 +19,8 @@ from typing import Any, NamedTuple
 
 from poets_tfr import files, locks, native_stderr, progress
 from poets_tfr.errors import InputError
-from poets_tfr.records import codecs, damage, duplicates, large
+from poets_tfr.records import codecs, corrections, damage, duplicates, large
+from poets_tfr.records.corrections import Corrections
 from poets_tfr.records.duplicates import Duplicate, Member
 from poets_tfr.records.manifest import (
     DALI_SUFFIX,
@@ -27,6 +29,7 @@ from poets_tfr.records.manifest import (
     INDEX_SUFFIX,
     MANIFEST,
     SKIPPED,
+    UNWANTED,
     IndexEntry,
     Manifest,
     Shard,
@@ -81,12 +84,15 @@ def convert(
         classes of too few whole pictures. In all these cases the records that stood before
         still stand.
     """
-    log.info('%s', table([label for _, label in listing.classes], listing.counts()))
+    if not config.corrections:
+        log.info('%s', table([label for _, label in listing.classes], listing.counts()))
     name = f'Converting {len(listing.pictures)} pictures to {config.records_dir}'
     with progress.stage(name):
         conversion = _Conversion(config, listing, make_missing or _make_shards_with_bar)
         with native_stderr.lines_on_images_counted():
             manifest = conversion.run()
+    if config.corrections:  # the classes are known only now
+        log.info('%s', table(manifest.labels, manifest.counts))
     outcomes = ', '.join(f'{count} {what}' for what, count in sorted(manifest.outcomes.items()))
     log.info('Found %d files: %s, %d ignored.', manifest.found, outcomes, manifest.ignored)
     if conversion.has_published:
@@ -109,7 +115,12 @@ class _Conversion:
     def __init__(self, config: ConversionConfig, listing: Listing, make_missing: MakeShards):
         self._config, self._given = config, listing
         self._near = NearDuplicates.of(config, listing)
-        # Copies marked; with no split left empty; and with their final splits.
+        self._said = Corrections()
+        if config.corrections:
+            self._said = Corrections.of(config.corrections, {p.path for p in listing.pictures})
+            self._said.check_labels(listing.classes)
+        self._corrections = Corrections()  # those of them whose images are unchanged
+        # Copies marked; with no split left empty; and with their final splits and labels.
         self._listed = self._filled = self._listing = listing
         self._make_missing = make_missing
         self._job = ShardJob(config, listing.classes)
@@ -131,13 +142,15 @@ class _Conversion:
                 result = self._converted()
         else:
             log.info('Records in %s are up to date.', records_dir)
-        labels, where = result.manifest.labels, files.join(records_dir, DUPLICATES)
-        duplicates.report(result.copies, labels, where)
+        manifest, where = result.manifest, files.join(records_dir, DUPLICATES)
+        duplicates.report(result.copies, manifest.labels, where)
         self._job.source.clean_up()
         self._warn_of_bad(result)
         damage.report(self._listed, self._filled)
         self._near.report(self._filled, self._listing)
-        return result.manifest
+        self._corrections.report(manifest.relabelled, manifest.skip_reasons.get(UNWANTED, 0))
+        self._corrections.warn_of_empty(manifest.labels, manifest.counts)
+        return manifest
 
     def _standing_result(self) -> _Result | None:
         """What stands, where nothing has to be written: it is looked for without the lock."""
@@ -165,12 +178,15 @@ class _Conversion:
         self._loaded, self._staged, self._bad = {}, set(), set()
         self._published = _index_digests(self._config.records_dir)
         with _SeenFiles(self._config, self._job.source) as seen:
-            self._listed = duplicates.settle(self._config, self._given, seen.sha256_of)
+            self._corrections = self._unchanged(seen)
+            wanted = self._corrections.without_left_out(self._given)
+            self._listed = duplicates.settle(self._config, wanted, seen.sha256_of)
             self._listed = self._near.dropped(self._listed)
             bad = self._known_to_be_bad(self._listed, seen)
             while True:
                 self._filled, too_small = damage.settle(self._config, self._listed, bad)
-                self._listing = self._near.together(self._filled)
+                together = self._near.together(self._filled)
+                self._listing = self._corrections.relabelled(together)
                 plans = plan_shards(self._config, self._listing)
                 indexes = indexes_of(plans, seen)
                 if indexes is None:
@@ -180,9 +196,17 @@ class _Conversion:
                     break
                 bad = found
         damage.check(self._listed, too_small, _skipped(indexes))
+        self._corrections.check_classes(self._listing, bad)
         copies = _duplicates(plans, indexes)
         manifest = _manifest(self._config, self._listing, plans, indexes, len(copies))
-        return _Result(manifest, indexes, copies)
+        relabelled = corrections.relabelled(self._given, self._listing, bad)
+        return _Result(dataclasses.replace(manifest, relabelled=relabelled), indexes, copies)
+
+    def _unchanged(self, seen: _SeenFiles) -> Corrections:
+        pictures = {p.path: p for p in self._given.pictures if p.path in self._said.of_path}
+        return self._said.unchanged(
+            lambda path: '' if pictures[path].fault else seen.sha256_of(pictures[path])
+        )
 
     def _tell_of_other_labels(self) -> None:
         """Labels are part of every record: who has those of 0.1 may wonder at all the work."""
@@ -536,7 +560,7 @@ def _manifest(
 
 
 def _without_path(entry: IndexEntry) -> str:
-    if entry.outcome != 'dropped':
+    if entry.outcome != 'dropped' or entry.reason == UNWANTED:
         return summed_up(entry.reason)
     is_near = entry.reason.startswith('is a near duplicate')
     return f'{"is a near duplicate" if is_near else "has the content"} of another picture'

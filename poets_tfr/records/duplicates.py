@@ -64,8 +64,9 @@ def settle(
     """
     if config.on_duplicate == 'keep':
         return listing
-    sizes = Counter(picture.size for picture in listing.pictures if not picture.fault)
-    alike = [p for p in listing.pictures if not p.fault and p.size and sizes[p.size] > 1]
+    taken = [picture for picture in listing.pictures if not picture.is_left_out]
+    sizes = Counter(picture.size for picture in taken)
+    alike = [p for p in taken if p.size and sizes[p.size] > 1]
     members = (Member(p.path, p.label, p.split, sha256_of(p)) for p in alike)
     found = find(member for member in members if member.sha256)
     if found and config.on_duplicate == 'fail':

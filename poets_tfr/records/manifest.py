@@ -24,12 +24,13 @@ from typing import Any
 from poets_tfr import files
 from poets_tfr.errors import InputError
 from poets_tfr.progress import printable
-from poets_tfr.records import codecs, near_duplicates, schema
+from poets_tfr.records import codecs, corrections, near_duplicates, schema
 from poets_tfr.records.duplicates import Duplicate
 from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.settings import names_of
 from poets_tfr.sources.listing import ClassFolder, Listing
 from poets_tfr.sources.settings import SPLITS
+from poets_tfr.tables import json_cell
 
 MANIFEST = 'manifest.json'
 SKIPPED = 'skipped.tsv'
@@ -38,11 +39,14 @@ DUPLICATES = 'duplicates.tsv'
 INDEX_SUFFIX = '.index.jsonl'
 DALI_SUFFIX = '.idx'
 FORMAT = 'poets_tfr records 1'
+UNWANTED = 'left out by --corrections'
 MOST_IN_TABLE = 50  # classes
 _AT_EACH_END = 10
 _REASONS_SHOWN = 3
 # Records without them in their manifest have the defaults.
-_LATER_SETTINGS = 'min_class_size', 'label_style', 'near_duplicates', 'on_near_duplicate'
+_LATER_SETTINGS = (
+    'min_class_size', 'label_style', 'near_duplicates', 'on_near_duplicate', 'corrections',
+)  # fmt: skip
 CONVERT_AGAIN = (
     'run the conversion again (tools/convert_images.py, or retrain.py with --image_dir), which '
     'makes only what is missing'
@@ -63,7 +67,8 @@ class IndexEntry:
     source_sha256: hex digest of the source file; '' where it was not read.
     encoded_sha256: hex digest of `image/encoded`; '' for a skipped file.
     offset, bytes: where the record's frame begins in the shard, and its length.
-    outcome: 'as is', 'as JPEG', 'as PNG', 'scaled down', 'skipped' or 'dropped' (as a copy).
+    outcome: 'as is', 'as JPEG', 'as PNG', 'scaled down', 'skipped' or 'dropped' (as a copy,
+      or by a correction).
     reason: why it was skipped or dropped; '' if it was not.
     source_bytes, first_bytes: of such a file, for skipped.tsv; first_bytes in hex.
     decoders: their version, of a file that TensorFlow does not decode; 0 of others, and of records
@@ -160,9 +165,10 @@ class Split:
 class Manifest:
     """manifest.json. `found` = the records of all splits + `skipped` + `ignored`.
 
-    skipped: the files in skipped.tsv, dropped copies included.
+    skipped: the files in skipped.tsv, dropped ones included.
     skip_reasons: reason -> files; what is said of one file alone stands in skipped.tsv.
     duplicates: how many records have the content of another one.
+    relabelled: how many have another label than their source gives, by corrections.
     splits: in the order of `SPLITS`, loaded or just made.
     """
 
@@ -176,10 +182,16 @@ class Manifest:
     skip_reasons: dict[str, int]
     outcomes: dict[str, int]
     duplicates: int = 0
+    relabelled: int = 0
 
     @property
     def labels(self) -> list[str]:
         return [label for _, label in self.classes]
+
+    @property
+    def counts(self) -> dict[str, tuple[int, ...]]:
+        """Split -> how many records of each class it has."""
+        return {name: split.pictures_per_class for name, split in self.splits.items()}
 
     def digest(self, *splits: str) -> str:
         """Hex: of all records of these splits, in their order."""
@@ -199,6 +211,8 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         value = dataclasses.asdict(self)
+        if not self.relabelled:
+            del value['relabelled']
         value['format'] = FORMAT
         value['classes'] = [folder._asdict() for folder in self.classes]
         return {**value, 'sha256': digest_of(value)}
@@ -226,6 +240,7 @@ def settings_of(config: ConversionConfig) -> dict[str, Any]:
         'split_by': _drawn_by(config),
         'split_prefix': config.hash_prefix,
         'near_duplicates': near_duplicates.digest_of(config),
+        'corrections': corrections.digest_of(config.corrections),
         'codecs_version': codecs.VERSION,
         'schema_version': schema.VERSION,
     }
@@ -412,7 +427,7 @@ def skipped_tsv(entries: Iterable[IndexEntry]) -> bytes:
     """skipped.tsv: path, reason, size, first bytes in hex; sorted; escaped as JSON strings are."""
     lines = ['path\treason\tbytes\tfirst_bytes']
     for entry in sorted(entries, key=lambda entry: entry.path):
-        path, reason = (json.dumps(text)[1:-1] for text in (entry.path, entry.reason))
+        path, reason = map(json_cell, (entry.path, entry.reason))
         lines.append(f'{path}\t{reason}\t{entry.source_bytes}\t{entry.first_bytes}')
     return '\n'.join([*lines, '']).encode('ascii')
 
@@ -422,7 +437,7 @@ def duplicates_tsv(duplicates: Iterable[Duplicate]) -> bytes:
     lines = ['path\tsplit\tsame_as\tits_split']
     for copy, first in duplicates:
         cells = copy.path, copy.split, first.path, first.split
-        lines.append('\t'.join(json.dumps(cell)[1:-1] for cell in cells))
+        lines.append('\t'.join(map(json_cell, cells)))
     return '\n'.join([*lines, '']).encode('ascii')
 
 

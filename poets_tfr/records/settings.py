@@ -66,6 +66,10 @@ class ConversionConfig(SourceConfig):
     on_near_duplicate: OnNearDuplicate = setting('group',
         'What to do with near_duplicates: keep each group in one split, that of its smallest hash; '
         'or drop all but the first by name.', affects='records')
+    corrections: str = setting('',
+        'A corrections.tsv: images that are of another class, or are to be left out. Each keeps '
+        'its split; what is said of an image that has changed since is not applied.',
+        affects='records', path='path')
     max_pixels: int = setting(MAX_PIXELS,
         'Skip images of more pixels; their header tells, before they are decoded.',
         within(1, 2 * MAX_PIXELS), affects='records')

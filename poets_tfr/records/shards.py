@@ -21,6 +21,7 @@ from poets_tfr.records import codecs, schema
 from poets_tfr.records.codecs import BadPictureError, StoredPicture
 from poets_tfr.records.manifest import (
     INDEX_SUFFIX,
+    UNWANTED,
     IndexEntry,
     ShardIndex,
     shard_name,
@@ -98,7 +99,7 @@ def plan_shards(config: ConversionConfig, listing: Listing) -> list[ShardPlan]:
     """Which picture goes into which shard: by the hash of its path, so class-mixed and stable.
 
     The number of shards of a split comes from the listing alone: `num_shards`, or one for every
-    `shard_mib` begun.
+    `shard_mib` begun. Unwanted pictures count, so that other shards stand when one is left out.
     """
     plans = []
     for split in SPLITS:
@@ -106,7 +107,7 @@ def plan_shards(config: ConversionConfig, listing: Listing) -> list[ShardPlan]:
         if not pictures:
             continue
         in_order = sorted((_shard_hash(p.hashed), p.path, p) for p in pictures)
-        total = sum(picture.size for picture in pictures if not picture.is_left_out)
+        total = sum(p.size for p in pictures if not (p.fault or p.copy_of))
         shards = config.num_shards or max(1, math.ceil(total / (config.shard_mib << 20)))
         members: list[list[Picture]] = [[] for _ in range(shards)]
         for position, _, picture in in_order:
@@ -246,8 +247,10 @@ def _skipped(picture: Picture, content: bytes, digest: str, reason: str) -> Inde
 
 
 def left_out(picture: Picture) -> IndexEntry:
-    """The entry of a file that is not read, for its fault or as a copy."""
-    if picture.copy_of:
+    """The entry of a file that is not read, for its fault, as a copy or as nobody wants it."""
+    if picture.is_unwanted and not picture.fault:
+        outcome, reason = 'dropped', UNWANTED
+    elif picture.copy_of:
         what = 'is a near duplicate of' if picture.is_near else 'has the content of'
         outcome, reason = 'dropped', f'{what} {picture.copy_of}'
     else:

@@ -135,6 +135,8 @@ def records_text(manifest: Manifest) -> str:
     totals = [sum(numbers) for numbers in counts]
     rows.append(('total', *totals, sum(totals)))
     left_out = f'{manifest.skipped:,} files were skipped, {manifest.ignored:,} ignored.'
+    if manifest.relabelled:
+        left_out += f' {manifest.relabelled:,} images were relabelled.'
     reasons = _table(('skipped because', 'files'), sorted(manifest.skip_reasons.items()))
     parts = [_table(('class', *SPLITS, 'all'), rows)]
     parts += [abridged(len(labels)), left_out] if None in chosen else [left_out]

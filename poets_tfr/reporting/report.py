@@ -47,7 +47,7 @@ class Report:
 
     metrics: of each split (or whatever was evaluated), by its name.
     pictures: split -> pictures of each class, in the order of the labels.
-    left_out: how many files were found, skipped and ignored, and why they were skipped.
+    left_out: how many files were found, skipped, ignored and relabelled; why they were skipped.
     evaluations: the course of the training.
     timings: stage -> seconds.
     digests: input or output -> sha256.

@@ -143,6 +143,7 @@ def _left_out(manifest: Manifest) -> dict[str, Any]:
         'skipped': manifest.skipped,
         'ignored': manifest.ignored,
         'skip_reasons': manifest.skip_reasons,
+        **({'relabelled': manifest.relabelled} if manifest.relabelled else {}),
     }
 
 

@@ -34,7 +34,8 @@ class Run:
     settings: every setting of the run, by name.
     timings: stage -> seconds.
     images: split -> how many of each class.
-    left_out: found, skipped, ignored (how many files) and skip_reasons (reason -> how many).
+    left_out: found, skipped, ignored (how many files) and skip_reasons (reason -> how many); of
+      corrected images relabelled, too.
     digests: what the run was made from, and its graph and labels -> their SHA-256.
     finished: when, ISO 8601, UTC.
 

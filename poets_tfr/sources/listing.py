@@ -36,6 +36,7 @@ class Picture:
     label: 0-based index of the class.
     copy_of: the path of the picture of the same content that is taken in its place; '' if none.
     is_near: whether that shows the same without being the same, byte for byte.
+    is_unwanted: whether a person has said to leave it out.
     """
 
     path: str
@@ -48,10 +49,11 @@ class Picture:
     is_near: bool = False
     key: str = ''
     place: int = 0
+    is_unwanted: bool = False
 
     @property
     def is_left_out(self) -> bool:
-        return bool(self.fault or self.copy_of)
+        return bool(self.fault or self.copy_of or self.is_unwanted)
 
     @property
     def hashed(self) -> str:

@@ -68,6 +68,7 @@ OURS = {
     'on_duplicate': ('string enum', 'keep'),
     'near_duplicates': ('string', ''),
     'on_near_duplicate': ('string enum', 'group'),
+    'corrections': ('string', ''),
     'write_index': ('bool', False),
     'num_shards': ('int', 0),
     'shard_mib': ('int', 128),

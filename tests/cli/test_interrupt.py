@@ -50,7 +50,7 @@ def test_a_signal_that_is_lost_is_told_again() -> None:
     assert ended.returncode == 143
 
 
-@pytest.mark.parametrize('tool', ['retrain', 'label_image', 'serve'])
+@pytest.mark.parametrize('tool', ['retrain', 'label_image', 'serve', 'review'])
 def test_an_interrupt_while_python_imports_is_no_traceback(tmp_path: Path, tool: str) -> None:
     (tmp_path / 'numpy.py').write_text(SLOW_NUMPY)
     process = subprocess.Popen(

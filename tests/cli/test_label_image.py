@@ -321,3 +321,16 @@ def test_what_a_terminal_cannot_show_is_escaped(
     assert ended.out.startswith(f'{picture.parent}/gr\\xf6\\xdfe.jpg:\ngreen grass (score = ')
     assert ended.err.startswith(r'label_image.py: error: fehlt_\xfc.jpg: ')
     assert 'Traceback' not in ended.err
+
+
+def test_a_table_runs_nothing_in_a_spreadsheet(
+    trained: tuple[Places, Ended], pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pictures[0].parent)
+    names = ['=1+1.jpg', '@x.jpg', '+1.jpg']
+    for name in names:
+        os.link(pictures[0], name)
+    ended = label(trained, *names, '--format=tsv', '--top_k=1')
+    cells = [line.split('\t')[0] for line in ended.out.splitlines()[1:]]
+    assert cells == ['\\u003d1+1.jpg', '\\u0040x.jpg', '\\u002b1.jpg']
+    assert [json.loads(f'"{cell}"') for cell in cells] == names

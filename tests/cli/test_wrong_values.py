@@ -13,6 +13,7 @@ from command_line import ROOT, call, start
 from poets_tfr.cli import inspect_records, retrain
 from poets_tfr.label.settings import EvaluationConfig, LabelConfig, ModelConfig, ServeConfig
 from poets_tfr.records.settings import ConversionConfig
+from poets_tfr.review.settings import ReviewConfig
 from poets_tfr.settings import Settings, kinds_of
 
 SECTIONS: dict[str, list[type[Settings]]] = {
@@ -21,6 +22,7 @@ SECTIONS: dict[str, list[type[Settings]]] = {
     'evaluate': [EvaluationConfig, ModelConfig],
     'label_image': [LabelConfig, ModelConfig],
     'serve': [ServeConfig, ModelConfig],
+    'review': [ReviewConfig],
     'inspect_records': [inspect_records.InspectConfig],
 }
 WRONG: dict[object, list[str]] = {
@@ -63,6 +65,7 @@ def answer_all(arguments: list[str]) -> None:
         'evaluate': [f'--image_dir={images}', f'--graph={graph}'],
         'label_image': [graph, f'--graph={graph}'],
         'serve': ['--port=0', f'--graph={graph}'],
+        'review': [f'--examine_dir={places}'],
         'inspect_records': [f'--records_dir={places}/records'],
     }
     for tool, name, value in wrong_values():
