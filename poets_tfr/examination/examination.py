@@ -21,7 +21,6 @@ from poets_tfr.progress import stage
 from poets_tfr.records.reading import Records
 
 LEAST_PICTURES = 20  # of different content; of fewer nothing can be said
-SMALL_CLASS = 50  # pictures
 
 
 @dataclasses.dataclass(frozen=True)

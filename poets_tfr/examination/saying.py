@@ -6,9 +6,10 @@ from collections import Counter
 
 import numpy as np
 
-from poets_tfr.examination.examination import SMALL_CLASS, Accuracy, Examination
+from poets_tfr.examination.examination import Accuracy, Examination
 from poets_tfr.progress import printable
 from poets_tfr.reporting.metrics import wilson_interval
+from poets_tfr.reporting.verdict import SMALL_CLASS
 
 _MOST_PAIRS = 3
 _MOST_NAMED = 5
