@@ -248,7 +248,7 @@ def test_its_commands_can_be_typed(
     assert tool == 'poets-examine'
     ended = call('examine', *flags)
     assert ended.status == 0, ended.err
-    assert 'Creating' not in ended.err, 'the features are there'
+    assert 'Creating' not in ended.out, 'the features are there'
     assert (tmp_path / 'examination/examine.html').exists()
     tool, *flags = shlex.split(found['duplicates']['command'])
     assert tool == 'poets-retrain'
