@@ -2,6 +2,7 @@
 
     python -m benchmarks [read|decode|convert|pipeline|backbone|features|head|job|memory|gpu ...]
     python -m benchmarks large    # 120 pictures of 12 megapixels, which take minutes to draw
+    python -m benchmarks examine  # poets-examine: its time, changed labels found, near duplicates
 
 BENCH_IMAGES=DIR and BENCH_MODELS=DIR in the environment name real pictures and models.
 """

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data import Data
+from benchmarks.examining import examine
 from benchmarks.gpu import forward_work, gpu
 from benchmarks.large import large
 from benchmarks.measuring import (
@@ -313,8 +314,9 @@ ROWS: dict[str, Callable[[Data], list[Row]]] = {
     'memory': memory,
     'gpu': gpu,
     'large': large,
+    'examine': examine,
 }
-ONLY_IF_NAMED = ('large',)  # its pictures take minutes to draw
+ONLY_IF_NAMED = 'large', 'examine'  # they take minutes
 
 
 def _drain(make: Callable[[], Any]) -> Work:

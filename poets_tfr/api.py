@@ -22,6 +22,7 @@ from poets_tfr.errors import InputError
 from poets_tfr.evaluation import Evaluated
 from poets_tfr.examination import examination, writing
 from poets_tfr.examination.examination import Examination
+from poets_tfr.examination.networks import compare
 from poets_tfr.examination.settings import ExamineConfig
 from poets_tfr.export.settings import ExportConfig
 from poets_tfr.extraction.extract import Extraction, SplitFeatures
@@ -258,9 +259,9 @@ def examine(images: Records | Source = '', /, **settings: Any) -> Examination:
 
     Args:
       images: a folder with one folder per class; or the records that `convert` made of one.
-      **settings: examine_dir ('': nothing is written), seed, and those of `convert` and `features`:
-        architecture, records_dir, ... by their flags' names. Records and features are made where
-        they lack, and kept in your cache, where `train` finds them.
+      **settings: examine_dir ('': nothing is written), seed, architectures, and those of `convert`
+        and `features`: architecture, records_dir, ... by their flags' names. Records and features
+        are made where they lack, and kept in your cache, where `train` finds them.
 
     Raises:
       InputError: something you can mend; too few images or classes to say anything.
@@ -273,6 +274,8 @@ def examine(images: Records | Source = '', /, **settings: Any) -> Examination:
     given = {**in_cache(), **_given(images, settings)}
     check_names(given, [n for kind in EXAMINED for n in names_of(kind)])
     wanted = build(ExamineConfig, given)
+    if wanted.architectures and not given.get('tfhub_module'):
+        given.setdefault('architecture', wanted.architectures[0])
     config = RunConfig.of(**{n: v for n, v in given.items() if n not in names_of(ExamineConfig)})
     place = config.conversion.place
     if wanted.examine_dir and place and is_inside(wanted.examine_dir, place):
@@ -286,7 +289,9 @@ def examine(images: Records | Source = '', /, **settings: Any) -> Examination:
         'bottleneck_dir': config.extraction.bottleneck_dir,
     }
     writable.refuse([writable.folder_fault(path, n) for n, path in written.items() if path])
-    frozen.check_available(config.backbone)
+    networks = wanted.networks(config.backbone)
+    for network in networks or [config.backbone]:
+        frozen.check_available(network)
     if place:
         made = conversion.convert(config.conversion, list_images(config.conversion))
         records = Records(config.conversion.records_dir, made)
@@ -296,6 +301,10 @@ def examine(images: Records | Source = '', /, **settings: Any) -> Examination:
     backbone = frozen.load(config.backbone)
     extraction = Extraction(records, backbone, config.extraction, config.backbone.xla)
     found = examination.examine(records, extraction.features, backbone.name, wanted.seed)
+    if networks:
+        group = found.copies.group
+        compared = compare(records, networks, config.extraction, group, wanted.seed)
+        found = dataclasses.replace(found, networks=compared)
     if wanted.examine_dir:
         writing.save(found, records, wanted.examine_dir)
     return found

@@ -324,7 +324,8 @@ def _save_report(
 ) -> None:
     where = config.image_dir or config.records_dir
     rows = metrics.worst_mistakes(predictions, MOST_MISTAKES).tolist()
-    pictures = _pictures(config, [predictions.paths[row] for row in rows])
+    right = metrics.right_beside(predictions, rows, report.MOST_EXAMPLES).tolist()
+    pictures = _pictures(config, [predictions.paths[row] for row in [*rows, *right]])
     name = 'given' if config.image_dir else config.split
     settings: dict[str, Any] = {**dataclasses.asdict(config), 'graph': graph}
     digests = {}
@@ -339,6 +340,7 @@ def _save_report(
             labels=labels,
             metrics={name: figures},
             mistakes=report.mistakes(predictions, rows, pictures, labels),
+            examples=report.examples(predictions, right, pictures, labels),
             settings=settings,
             versions=about.versions(),
             timings=timings,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
+import colours
 import graphs
 import pytest
 from PIL import Image
 
-from benchmarks import __main__, gpu, large, measuring
+from benchmarks import __main__, examining, gpu, large, measuring
 from benchmarks.data import Data
 from poets_tfr import parallel
 from poets_tfr.backbones import frozen
@@ -89,6 +91,32 @@ def test_photos_as_large_as_a_phone_s_are_measured_when_they_are_asked_for(
     assert len({path.read_bytes() for path in photos}) == 5 * 5
     with Image.open(photos[0]) as photo:
         assert photo.size == (320, 240)
+
+
+@pytest.mark.slow
+def test_an_examination_is_measured_and_what_is_not_installed_is_said(
+    model_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = BackboneConfig(architecture=graphs.MOBILENET, model_dir=str(model_dir))
+    monkeypatch.setattr(Data, 'mobilenet_config', lambda data: config)
+    monkeypatch.setitem(sys.modules, 'cleanlab', None)
+    images = colours.write(tmp_path / 'pictures', per_class=20)
+    data = Data(str(tmp_path / 'work'), images=str(images), models=str(model_dir))
+    rows = {row.row: row for row in examining.examine(data, seeds=1, sizes=(40, 80))}
+    assert list(rows) == [
+        'examine 60 pictures', 'changed labels, precision', 'changed labels, recall in twice',
+        'near duplicates of 40', 'near duplicates of 80',
+    ]  # fmt: skip
+    # Three labels of colours as far apart as these.
+    assert rows['changed labels, precision'].rate == 100
+    assert rows['changed labels, recall in twice'].rate == 100
+    assert all(row.rate > 0 for row in rows.values())
+    assert capsys.readouterr().err.endswith(
+        'examine: cleanlab is not installed: not measured beside it.\n'
+    )
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ class BackboneConfig(Settings):
     # fmt: on
 
     def check(self) -> None:
-        object.__setattr__(self, 'architecture', _known(self.architecture))
+        object.__setattr__(self, 'architecture', known(self.architecture))
         if self.weights != 'imagenet' and not self.is_keras:
             raise InputError(
                 f'--weights={self.weights!r} goes with {INCEPTION_V3} and the models of '
@@ -85,7 +85,7 @@ class BackboneConfig(Settings):
         return not self.tfhub_module and self.architecture in keras
 
 
-def _known(name: str) -> str:
+def known(name: str, flag: str = 'architecture') -> str:
     """The network's own spelling. Raises InputError where there is none of this name."""
     named = INCEPTION_V3, INCEPTION_2015, *KERAS_APPLICATIONS
     spelt = {each.lower(): each for each in named}.get(name.lower(), name)
@@ -94,7 +94,7 @@ def _known(name: str) -> str:
     widths, sizes = _WIDTHS.split('|'), _SIZES.split('|')
     mobilenets = [f'mobilenet_{width}_{size}' for width in widths for size in sizes]
     raise InputError(
-        f'--architecture={name!r} is not known{did_you_mean(name, [*named, *mobilenets])}: '
+        f'--{flag}={name!r} is not known{did_you_mean(name, [*named, *mobilenets])}: '
         f'{INCEPTION_V3}, {INCEPTION_2015}, mobilenet_<{_WIDTHS}>_<{_SIZES}>[_quantized], '
         f'or one of {", ".join(KERAS_APPLICATIONS)}.'
     )

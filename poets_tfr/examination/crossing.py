@@ -54,6 +54,17 @@ def validate(columns: Columns, group: np.ndarray, seed: int) -> Crossed:
     return Crossed(scores, curve, by_split)
 
 
+def accuracy_by_fold(columns: Columns, group: np.ndarray, seed: int) -> np.ndarray:
+    """float64 [FOLDS]: of heads on the pictures of each fold; the folds are those of `validate`."""
+    fold = _folds(group, np.random.default_rng(seed))
+    weights = (fold[:, None] != np.arange(FOLDS)).astype(np.float32)
+    classes = len(columns.names)
+    head = heads.train(columns.features, columns.labels, classes, weights)
+    scored = heads.scores(head, columns.features, classes, fold[:, None])[:, 0]
+    right = scored.argmax(axis=1) == columns.labels
+    return np.array([right[fold == part].mean() for part in range(FOLDS)])
+
+
 def _folds(group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """int64 [n]: the fold of each picture."""
     _, numbers = np.unique(group, return_inverse=True)

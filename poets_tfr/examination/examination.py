@@ -4,7 +4,7 @@ help."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from poets_tfr.examination import crossing, near_copies, odd, suspects, thumbnai
 from poets_tfr.examination.columns import Columns
 from poets_tfr.examination.crossing import Crossed
 from poets_tfr.examination.near_copies import NearCopies
+from poets_tfr.examination.networks import Network
 from poets_tfr.examination.odd import Odd
 from poets_tfr.examination.suspects import Suspects
 from poets_tfr.extraction.extract import SplitFeatures
@@ -21,7 +22,6 @@ from poets_tfr.progress import stage
 from poets_tfr.records.reading import Records
 
 LEAST_PICTURES = 20  # of different content; of fewer nothing can be said
-SMALL_CLASS = 50  # pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Examination:
     columns: its pictures, split after split. architecture: whose features were looked at.
     suspects: labels that are likely wrong. copies: near duplicates. odd: pictures unlike the rest.
     crossed: the scores that this rests on, and the learning curve. leaked: bool [n], test pictures
-    that have a near duplicate in another split.
+    that have a near duplicate in another split. networks: those compared, the best first.
     """
 
     columns: Columns
@@ -53,6 +53,7 @@ class Examination:
     odd: list[Odd]
     crossed: Crossed
     leaked: np.ndarray
+    networks: Sequence[Network] = ()
 
     @property
     def accuracy(self) -> Accuracy:

@@ -14,6 +14,8 @@ _TINY = 32  # pixels of the shorter side
 _LONGEST = 4  # times as long as wide
 _LEAST_SHARPNESS = 0.01
 _SHARPER = 20  # times is the median picture than a blurred one: drawings are all smooth
+_LEAST_LINES = 10  # photos have 8 at most; docs/examining.md
+_MOST_SCREENS = 0.2  # of the pictures: where more are drawn, that is not odd
 _FAR = 2.5  # deviations beyond the median of the class
 
 REASONS = {
@@ -23,6 +25,7 @@ REASONS = {
     'tiny': 'pixels of the shorter side',
     'extremely long': 'longer side / shorter side',
     'very blurred': 'variance of the Laplacian / variance of the grey values',
+    'screenshot or text': 'lines of text',
     'unlike all others': '1 - cosine of the features to the nearest other picture',
 }
 
@@ -52,6 +55,9 @@ def find(thumbnails: Thumbnails, labels: np.ndarray, nearest: np.ndarray) -> lis
     nothing = is_dark | is_bright | is_blank
     least_sharp = min(_LEAST_SHARPNESS, float(np.median(thumbnails.sharpness)) / _SHARPER)
     is_blurred = (thumbnails.sharpness < least_sharp) & ~nothing
+    lines = thumbnails.text_lines
+    is_screen = lines >= _LEAST_LINES
+    is_screen &= is_screen.mean() <= _MOST_SCREENS
     distance = 1 - nearest
     # Each with what sorts it: the smallest first.
     found = {
@@ -61,6 +67,7 @@ def find(thumbnails: Thumbnails, labels: np.ndarray, nearest: np.ndarray) -> lis
         'tiny': (sides.min(axis=0) < _TINY, sides.min(axis=0), sides.min(axis=0)),
         'extremely long': (long >= _LONGEST, long, -long),
         'very blurred': (is_blurred, thumbnails.sharpness, thumbnails.sharpness),
+        'screenshot or text': (is_screen, lines, -lines),
         'unlike all others': (_far(distance, labels) & ~nothing, distance, -distance),
     }
     return [

@@ -6,17 +6,25 @@ from collections import Counter
 
 import numpy as np
 
-from poets_tfr.examination.examination import SMALL_CLASS, Accuracy, Examination
+from poets_tfr.examination.examination import Accuracy, Examination
 from poets_tfr.progress import printable
 from poets_tfr.reporting.metrics import wilson_interval
+from poets_tfr.reporting.verdict import SMALL_CLASS
 
 _MOST_PAIRS = 3
 _MOST_NAMED = 5
+_MOST_NETWORKS = 4
 _LEAST_GAIN = 0.005
 
 
 def lines(found: Examination) -> list[str]:
-    return [*_suspects(found), *_copies(found), *_odd(found), *help_needed(found)]
+    return [
+        *_suspects(found),
+        *_copies(found),
+        *_odd(found),
+        *help_needed(found),
+        *_networks(found),
+    ]
 
 
 def percent(share: float) -> str:
@@ -114,6 +122,21 @@ def help_needed(found: Examination) -> list[str]:
         f'{counts[high] / max(counts[low], 1):.1f} times the smallest, {names[low]} '
         f'({counts[low]:,})'
     )
+    return said
+
+
+def _networks(found: Examination) -> list[str]:
+    if not found.networks:
+        return []
+    said = ['Networks, by accuracy on images not seen:']
+    for network in found.networks[:_MOST_NETWORKS]:
+        said.append(
+            f'  {network.name}: {percent(network.accuracy)} (± {network.error * 100:.1f}), '
+            f'{network.images_per_second:,.0f} images a second here, '
+            f'{network.export_bytes / 1e6:,.1f} MB'
+        )
+    if (more := len(found.networks) - _MOST_NETWORKS) > 0:
+        said.append(f'  and {more:,} more: examine.json')
     return said
 
 

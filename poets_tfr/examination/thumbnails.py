@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from poets_tfr import progress
+from poets_tfr.examination import screens
 from poets_tfr.parallel import decoding_threads, left_on_interrupt, ordered
 from poets_tfr.records import codecs
 from poets_tfr.records.reading import Records
@@ -27,6 +28,7 @@ class Thumbnails:
     brightness, contrast: float32 [n], mean and deviation of the grey values, 0 to 255.
     sharpness: float32 [n], the variance of the Laplacian relative to that of the grey values; 0
       where nothing varies, infinite where there are too few pixels to tell.
+    text_lines: int32 [n], lines of text or of a screen; 0 where it is not sure that these are any.
     """
 
     grey: np.ndarray
@@ -35,6 +37,7 @@ class Thumbnails:
     brightness: np.ndarray
     contrast: np.ndarray
     sharpness: np.ndarray
+    text_lines: np.ndarray
 
 
 def of(records: Records) -> Thumbnails:
@@ -45,7 +48,7 @@ def of(records: Records) -> Thumbnails:
     """
     count = sum(records.splits.values())
     grey = np.empty((count, SIDE, SIDE), np.uint8)
-    figures = np.empty((count, 5), np.float32)
+    figures = np.empty((count, 6), np.float32)
     row = 0
     with (
         codecs.pillow_silenced(),
@@ -57,9 +60,15 @@ def of(records: Records) -> Thumbnails:
                 grey[row], figures[row] = thumbnail, found
                 row += 1
             bar.update(len(looks))
-    width, height, brightness, contrast, sharpness = figures.T
+    width, height, brightness, contrast, sharpness, text_lines = figures.T
     return Thumbnails(
-        grey, width.astype(np.int32), height.astype(np.int32), brightness, contrast, sharpness
+        grey,
+        width.astype(np.int32),
+        height.astype(np.int32),
+        brightness,
+        contrast,
+        sharpness,
+        text_lines.astype(np.int32),
     )
 
 
@@ -81,7 +90,14 @@ def _look_at(encoded: bytes) -> tuple[np.ndarray, tuple[float, ...]]:
         picture = picture.resize((small[0], small[1]), Image.Resampling.BOX)
     values = np.asarray(picture, np.float32)
     variance = float(values.var())
-    figures = (width, height, float(values.mean()), variance**0.5, _sharpness(values, variance))
+    figures = (
+        width,
+        height,
+        float(values.mean()),
+        variance**0.5,
+        _sharpness(values, variance),
+        screens.text_lines(np.asarray(picture)),
+    )
     return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX)), figures
 
 

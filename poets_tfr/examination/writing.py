@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,6 +70,7 @@ def as_json(found: Examination) -> dict[str, Any]:
             'doubled_adds': doubled,
             'doubled_adds_standard_error': None if np.isnan(error) else error,
         },
+        'networks': [dataclasses.asdict(network) for network in found.networks],
         'confused': [
             {'label': label, 'taken_for': other, 'pictures': count}
             for label, other, count in saying.confused(found)

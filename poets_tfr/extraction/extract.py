@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import time
@@ -31,6 +32,8 @@ _SECONDS_PER_FILE = 10
 _BATCHES_PER_FILE = 16
 # Linux' NFS client may believe a folder's old listing for a minute.
 _SECONDS_TILL_SEEN, _SECONDS_BETWEEN_LOOKS = 75.0, 0.5
+
+_MOST_TIMED, _SECONDS_TIMED = 512, 5.0  # images
 
 Observe = Callable[[int, float], None]
 
@@ -84,6 +87,23 @@ class Extraction:
         """Of every record, split by split."""
         splits = {name: self._records[name] for name in self._records.splits}
         return self._of(_Rows(splits), self._backbone.cache_key)
+
+    def images_per_second(self) -> float:
+        """How many are decoded, resized and computed, measured here; the cache plays no part."""
+        size = self._config.feature_batch_size
+        forward = compile_forward(self._backbone, size, self._xla)
+        rows = _Rows({name: self._records[name] for name in self._records.splits})
+        wanted = np.ones(len(rows.digests), bool)  # of fewer, the rest would be read to be skipped
+        dataset = rows.batches(wanted, self._backbone.preprocessing, size).repeat()
+        with contextlib.closing(features_of(forward, dataset)) as batches:
+            next(batches)  # traces and warms up
+            start, done = time.perf_counter(), 0
+            for batch in batches:
+                done += int((batch.what.numpy() >= 0).sum())
+                seconds = time.perf_counter() - start
+                if done >= _MOST_TIMED or seconds > _SECONDS_TIMED:
+                    return done / seconds
+        raise AssertionError('the data set is repeated without end')
 
     def of_copies(self, distortions: Distortions) -> SplitFeatures:
         """Of distorted copies of the training images, kept in a folder of their own.

@@ -199,6 +199,11 @@ class Manifest:
         return hashlib.sha256(' '.join(digests).encode()).hexdigest()
 
     @property
+    def splits_are_drawn(self) -> bool:
+        """Whether percentages decide on the splits; else the images came with theirs."""
+        return self.settings.get('split_by') not in ('folders', 'source')
+
+    @property
     def store_max_side(self) -> int:
         """What larger pictures were scaled down to; 0 if none was."""
         return self.settings.get('store_max_side', 0)

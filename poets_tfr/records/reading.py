@@ -102,6 +102,22 @@ class Records:
         for split in self.manifest.splits:
             self[split]
 
+    def duplicates(self) -> dict[str, int]:
+        """How many images have the very bytes of another one before them, and how many such
+        contents lie in several splits and classes."""
+        splits = [self[name] for name in self.splits]
+        digests = np.concatenate([split.digests for split in splits])
+        _, content, counts = np.unique(digests, return_inverse=True, return_counts=True)
+        columns = {
+            'across_splits': np.repeat(np.arange(len(splits)), [len(split) for split in splits]),
+            'across_classes': np.concatenate([split.labels for split in splits]),
+        }
+        found = {'copies': len(digests) - len(counts)}
+        for name, column in columns.items():
+            pairs = np.unique(np.column_stack([content, column]), axis=0)
+            found[name] = int((np.bincount(pairs[:, 0]) > 1).sum()) if len(pairs) else 0
+        return found
+
     def __repr__(self) -> str:
         counts = ', '.join(f'{count} {name}' for name, count in self.splits.items())
         return f'<Records of {self.manifest.dataset_name}: {len(self.labels)} classes, {counts}>'

@@ -251,6 +251,21 @@ def worst_mistakes(predictions: Predictions, most: int) -> np.ndarray:
     return order[np.sort(first)][:most]  # a picture that was drawn twice counts once
 
 
+def right_beside(predictions: Predictions, mistaken: Sequence[int], most: int) -> np.ndarray:
+    """int [<= most]: rows of images that were classified correctly, with the highest scores.
+
+    One for each class that the rows `mistaken` are of, or were taken for; where there is any.
+    """
+    right = predictions.predicted == predictions.labels
+    pairs = [(predictions.predicted[row], predictions.labels[row]) for row in mistaken]
+    found = []
+    for label in dict.fromkeys(int(label) for pair in pairs for label in pair):
+        rows = np.flatnonzero(right & (predictions.labels == label))
+        if len(rows):
+            found.append(rows[predictions.confidence[rows].argmax()])
+    return np.array(found[:most], int)
+
+
 def precision_recall(
     scores: np.ndarray, truth: np.ndarray, thresholds: int = CURVE_THRESHOLDS
 ) -> np.ndarray:

@@ -91,14 +91,19 @@ class Tables(NamedTuple):
 
 
 def render(
-    report: dict[str, Any], evaluated: Mapping[str, Metrics], thumbnails: Sequence[str]
+    report: dict[str, Any],
+    evaluated: Mapping[str, Metrics],
+    mistakes: Sequence[str],
+    examples: Sequence[str],
+    links: Mapping[str, str],
 ) -> str:
     """The page.
 
     Args:
       report: as report.json holds it.
       evaluated: the metrics of the splits; the test, or what is nearest to it, is shown.
-      thumbnails: a JPEG in base64 for each of its mistakes.
+      mistakes, examples: a JPEG in base64 for each of them.
+      links: the name of an output or a list -> its address.
     """
     page = environment('poets_tfr.reporting')
     page.filters['shell'] = shlex.quote
@@ -115,7 +120,9 @@ def render(
         tables=_tables(report, main, evaluated[main]) if figures else None,
         script=_FIND,
         script_digest=base64.b64encode(hashlib.sha256(_FIND.encode()).digest()).decode(),
-        mistakes=list(zip(report['mistakes'], thumbnails, strict=True)),
+        mistakes=list(zip(report['mistakes'], mistakes, strict=True)),
+        examples=list(zip(report['examples'], examples, strict=True)),
+        links=links,
     )
 
 

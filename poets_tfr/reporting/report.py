@@ -6,11 +6,13 @@ import base64
 import dataclasses
 import datetime
 import logging
+import os
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from poets_tfr import files
-from poets_tfr.reporting import page
+from poets_tfr.reporting import page, verdict
 from poets_tfr.reporting.metrics import Metrics, is_dense
 from poets_tfr.reporting.sheets import thumbnail
 from poets_tfr.training.loop import Evaluation
@@ -21,6 +23,7 @@ log = logging.getLogger('poets_tfr')
 JSON, HTML = 'report.json', 'report.html'
 FORMAT = 'poets_tfr report 1'
 MOST_POINTS = 500  # of a curve
+MOST_EXAMPLES = 12
 _MARKS = {
     JSON: b'"format": "poets_tfr report',
     HTML: b'<meta name="generator" content="poets_tfr">',
@@ -41,6 +44,16 @@ class Mistake:
     thumbnail: bytes = dataclasses.field(default=b'', repr=False)
 
 
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """An image that was classified correctly; its fields as those of a Mistake."""
+
+    path: str
+    label: str
+    score: float
+    thumbnail: bytes = dataclasses.field(default=b'', repr=False)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
     """All that is known of a run, or of an evaluation. What does not apply is left empty.
@@ -53,6 +66,12 @@ class Report:
     digests: input or output -> sha256.
     outputs: flag -> path, of what was written.
     self_test: what export.self_test found.
+    examples: of the classes that the mistakes are about, one each.
+    duplicates: of images of the same bytes, `copies`, and contents `across_splits` and
+      `across_classes`.
+    lists: the name of a table beside the records -> its path.
+    again, examine: commands that repeat the run, and that look over its images.
+    splits_are_drawn: whether it is us who choose the test images.
     """
 
     title: str
@@ -68,33 +87,43 @@ class Report:
     evaluations: Sequence[Evaluation] = ()
     outputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
     self_test: Mapping[str, Any] | None = None
+    examples: Sequence[Example] = ()
+    duplicates: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    lists: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    again: str = ''
+    examine: str = ''
+    splits_are_drawn: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values. Accuracies and the like are fractions of 1, entropies nats, times s.
 
         Of many classes (see Metrics.to_json) `pictures` has lists in the order of the labels.
         """
-        mistakes = [dataclasses.asdict(mistake) for mistake in self.mistakes]
-        for mistake in mistakes:
-            del mistake['thumbnail']
+        found = verdict.findings(self)
         return {
             'format': FORMAT,
             'title': self.title,
             'finished': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
             'labels': list(self.labels),
             **{name: metrics.to_json(self.labels) for name, metrics in self.metrics.items()},
-            'mistakes': mistakes,
+            'verdict': verdict.verdict(found),
+            'findings': [finding._asdict() for finding in found],
+            'mistakes': [_without_thumbnail(mistake) for mistake in self.mistakes],
+            'examples': [_without_thumbnail(example) for example in self.examples],
             'pictures': {
                 split: by_label(counts, self.labels) if is_dense(self.labels) else list(counts)
                 for split, counts in self.pictures.items()
             },
             'left_out': dict(self.left_out),
+            'duplicates': dict(self.duplicates),
             'curves': [evaluation._asdict() for evaluation in thinned(self.evaluations)],
             'settings': dict(self.settings),
             'versions': dict(self.versions),
             'timings': {stage: round(seconds, 3) for stage, seconds in self.timings.items()},
             'digests': dict(self.digests),
             'outputs': dict(self.outputs),
+            'lists': dict(self.lists),
+            'examine': self.examine,
             'self_test': dict(self.self_test) if self.self_test is not None else None,
         }
 
@@ -106,10 +135,13 @@ def save(directory: str, report: Report) -> dict[str, Any]:
       What report.json holds.
     """
     value = report.to_json()
-    thumbnails = [
-        base64.b64encode(mistake.thumbnail).decode('ascii') for mistake in report.mistakes
-    ]
-    html = page.render(value, report.metrics, thumbnails)
+    html = page.render(
+        value,
+        report.metrics,
+        mistakes=[_base64(mistake) for mistake in report.mistakes],
+        examples=[_base64(example) for example in report.examples],
+        links=_links(directory, {**report.outputs, **report.lists}),
+    )
     content_of = {
         HTML: html.encode('utf-8'),
         JSON: files.json_bytes(value, indent=is_dense(report.labels)),
@@ -120,6 +152,28 @@ def save(directory: str, report: Report) -> dict[str, Any]:
             files.write_bytes(path, content)
             log.info('Report: %s', path)
     return value
+
+
+def _without_thumbnail(shown: Mistake | Example) -> dict[str, Any]:
+    return {name: value for name, value in vars(shown).items() if name != 'thumbnail'}
+
+
+def _base64(shown: Mistake | Example) -> str:
+    return base64.b64encode(shown.thumbnail).decode('ascii')
+
+
+def _links(directory: str, paths: Mapping[str, str]) -> dict[str, str]:
+    """Name -> address from the page's own folder, so that a folder that is moved keeps them.
+
+    Of what exists on this machine only.
+    """
+    if files.is_remote(directory):
+        return {}
+    return {
+        name: urllib.parse.quote(os.fsencode(os.path.relpath(path, directory)))
+        for name, path in paths.items()
+        if not files.is_remote(path) and os.path.exists(path)
+    }
 
 
 def by_label(counts: Mapping[str, int] | Sequence[int], labels: Sequence[str]) -> Mapping[str, int]:
@@ -147,6 +201,19 @@ def mistakes(
             )
         )
     return found
+
+
+def examples(
+    predictions: Predictions,
+    rows: Sequence[int],
+    pictures: Mapping[str, bytes],
+    labels: Sequence[str],
+) -> list[Example]:
+    """As `mistakes`, of rows that were classified correctly."""
+    return [
+        Example(m.path, m.label, m.score, m.thumbnail)
+        for m in mistakes(predictions, rows, pictures, labels)
+    ]
 
 
 def thinned(evaluations: Sequence[Evaluation]) -> list[Evaluation]:

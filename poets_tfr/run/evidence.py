@@ -15,17 +15,18 @@ from poets_tfr import files, progress
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.extraction.extract import SplitFeatures
 from poets_tfr.pictures.distort import Distortions
-from poets_tfr.records.manifest import MANIFEST, Manifest
+from poets_tfr.records.manifest import DUPLICATES, MANIFEST, SKIPPED, Manifest
 from poets_tfr.records.reading import Records
 from poets_tfr.reporting import about, gallery, metrics, projector, report
 from poets_tfr.reporting.metrics import Metrics
-from poets_tfr.reporting.report import Report
+from poets_tfr.reporting.report import MOST_EXAMPLES, Example, Report
 from poets_tfr.reporting.summaries import (
     MOST_MISTAKES,
     MOST_SHEETS,
     TILES_PER_SHEET,
     Summaries,
 )
+from poets_tfr.run import next_steps
 from poets_tfr.run.result import Run
 from poets_tfr.run.settings import RunConfig
 from poets_tfr.training.head import Head
@@ -56,9 +57,13 @@ class Evidence:
         if tested is None:
             return [], {}
         rows = metrics.worst_mistakes(tested, MOST_MISTAKES).tolist()
+        return rows, self.images_of(tested, rows)
+
+    def images_of(self, tested: Predictions, rows: Sequence[int]) -> dict[str, bytes]:
+        """Encoded, by path."""
         paths = list(dict.fromkeys(tested.paths[row] for row in rows))
         split = self.records['test']
-        return rows, dict(zip(paths, split.read_each(split.rows_of(paths)), strict=True))
+        return dict(zip(paths, split.read_each(split.rows_of(paths)), strict=True))
 
 
 def predictions_of(
@@ -132,9 +137,27 @@ def save_report(
             evaluations=run.evaluations,
             outputs={name: files.absolute(path) for name, path in config.written.items()},
             self_test=self_test,
+            examples=_examples(run, rows),
+            duplicates=run.records.duplicates(),
+            lists=_lists(run.records.records_dir),
+            again=next_steps.again(config),
+            examine=next_steps.examine(config),
+            splits_are_drawn=manifest.splits_are_drawn,
         ),
     )
     return Run.of(value, config.reporting.summaries_dir)
+
+
+def _examples(run: Evidence, mistaken: Sequence[int]) -> list[Example]:
+    tested, labels = run.predictions.get('test'), run.records.labels
+    if tested is None:
+        return []
+    rows = metrics.right_beside(tested, mistaken, MOST_EXAMPLES).tolist()
+    return report.examples(tested, rows, run.images_of(tested, rows), labels)
+
+
+def _lists(records_dir: str) -> dict[str, str]:
+    return {name: files.absolute(files.join(records_dir, name)) for name in (SKIPPED, DUPLICATES)}
 
 
 def _left_out(manifest: Manifest) -> dict[str, Any]:

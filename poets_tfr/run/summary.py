@@ -13,13 +13,13 @@ import numpy as np
 from poets_tfr.progress import printable
 from poets_tfr.records.manifest import told_left_out
 from poets_tfr.reporting.metrics import Metrics
+from poets_tfr.reporting.verdict import FEW_TEST_IMAGES
 from poets_tfr.run.result import Run
 from poets_tfr.run.settings import RunConfig
 
 log = logging.getLogger('poets_tfr')
 
 _WEAKEST = 3  # classes
-_FEW_TEST_IMAGES = 30
 _WIDE = 0.3  # a range of 30 points says little
 
 
@@ -62,7 +62,7 @@ def _weakest(figures: Metrics, run: Run) -> str:
 
 def _warn_of_few(figures: Metrics) -> None:
     low, high = figures.interval or (0.0, 1.0)
-    if figures.pictures < _FEW_TEST_IMAGES or high - low > _WIDE:
+    if figures.pictures < FEW_TEST_IMAGES or high - low > _WIDE:
         log.warning(
             'WARNING: %d test images are too few to say how good the classifier is: anything from '
             '%.0f%% to %.0f%% is likely. Add images, or raise --testing_percentage.',

@@ -11,13 +11,16 @@ import graphs
 import numpy as np
 import planted
 import pytest
-from command_line import Ended, call
+from command_line import Ended, Places, call
 from planted import Planted
 
 import poets_tfr
 from poets_tfr import tables
+from poets_tfr.backbones.settings import BackboneConfig
 from poets_tfr.errors import InputError
+from poets_tfr.examination import networks
 from poets_tfr.examination.examination import Accuracy
+from poets_tfr.extraction.settings import ExtractionConfig
 
 FILES = ['examine.html', 'examine.json', 'near_duplicates.tsv', 'odd.tsv', 'suspects.tsv']
 
@@ -147,7 +150,7 @@ def test_the_same_seed_gives_the_same_bytes_and_the_records_do_for_the_pictures(
 ) -> None:
     ended = examined.examine(f'--examine_dir={tmp_path}')
     assert ended.status == 0, ended.err
-    assert 'Converting' not in ended.err
+    assert 'Converting' not in ended.out
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (examined.out / name).read_bytes(), name
 
@@ -187,9 +190,57 @@ def test_in_python(examined: Examined, model_dir: Path, monkeypatch: pytest.Monk
     assert found.test_accuracy(without_leaked=True) == Accuracy(len(right & rest), len(rest))
 
 
+def test_networks_are_compared_each_by_features_of_its_own(
+    examined: Examined, tmp_path: Path
+) -> None:
+    flags = [flag for flag in examined.flags if not flag.startswith('--architecture')]
+    names = graphs.MOBILENET, 'inception_2015_12_05'
+    ended = call(
+        'examine', f'--architectures={",".join([*names, names[1].upper()])}',
+        f'--examine_dir={tmp_path}', *flags,
+    )  # fmt: skip
+    assert ended.status == 0, ended.err
+    assert 'Creating 130 bottlenecks with inception_2015_12_05' in ended.out  # 2 copies
+    assert f'bottlenecks with {names[0]}' not in ended.out
+    value = json.loads((tmp_path / 'examine.json').read_text())
+    assert value['architecture'] == names[0], 'the first of them is looked at'
+    networks = {network['name']: network for network in value['networks']}
+    assert set(networks) == set(names)
+    accuracies = [network['accuracy'] for network in value['networks']]
+    assert accuracies == sorted(accuracies, reverse=True)
+    # Nine labels are wrong, and a black picture has none.
+    assert 0.85 < networks[names[0]]['accuracy'] <= 1 - 5 / 132
+    assert all(0 < network['error'] < 0.05 for network in value['networks'])
+    assert all(network['images_per_second'] > 0 for network in value['networks'])
+    page = (tmp_path / 'examine.html').read_text()
+    table = page[page.index('id="networks"') :]
+    assert re.findall('<tr><td>(.*?)</td>', table)[:2] == [n['name'] for n in value['networks']]
+    said = ended.out[ended.out.index('Networks, by accuracy') :].splitlines()
+    assert [line.split(':')[0].strip() for line in said[1:3]] == [
+        network['name'] for network in value['networks']
+    ]
+    assert examined.json['networks'] == []
+
+
+def test_the_size_is_that_of_the_file_that_training_exports(
+    examined: Examined, trained: tuple[Places, Ended], model_dir: Path
+) -> None:
+    records = poets_tfr.Records.open(examined.root / 'records')
+    config = BackboneConfig(architecture=graphs.MOBILENET, model_dir=str(model_dir))
+    kept = ExtractionConfig(bottleneck_dir=str(examined.root / 'features'))
+    group = np.arange(132, dtype=np.int32)
+    (network,) = networks.compare(records, [config], kept, group, 0)
+    size = trained[0].graph.stat().st_size
+    assert size * 0.9 < network.export_bytes < size
+
+
 @pytest.mark.parametrize(
     ('arguments', 'said'),
     [
+        (
+            ['D', '--architectures=MobileNet,mobilnet_0.25_128'],
+            "--architectures='mobilnet_0.25_128' is not known (did you mean mobilenet_0.25_128 or",
+        ),
         ([], 'Must set flag --image_dir'),
         (['D', '--examine_dir=D/bluebells'], 'lies in --image_dir'),
         (['D', '--examine_dir=D/bluebells/000.jpg/x'], 'lies in --image_dir'),
@@ -211,6 +262,15 @@ def test_what_cannot_be_examined_is_said_in_one_line(
     *_, line = ended.err.splitlines()
     assert said in line
     assert 'Traceback' not in ended.err
+
+
+def test_weights_of_one_network_are_not_taken_for_several(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match='weights=mine.h5 are of one network'):
+        poets_tfr.examine(
+            tmp_path / 'pictures', architectures=('MobileNet', 'MobileNetV2'), weights='mine.h5',
+            records_dir=tmp_path / 'records', bottleneck_dir=tmp_path / 'features', examine_dir='',
+        )  # fmt: skip
+    assert not list(tmp_path.iterdir())
 
 
 def test_too_few_pictures_are_refused(model_dir: Path, tmp_path: Path) -> None:

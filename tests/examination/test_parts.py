@@ -192,12 +192,13 @@ def test_odd_pictures_by_their_figures() -> None:
     figures = {
         'width': np.full(count, 100), 'height': np.full(count, 80),
         'brightness': np.full(count, 120.0), 'contrast': np.full(count, 50.0),
-        'sharpness': np.full(count, 0.5),
+        'sharpness': np.full(count, 0.5), 'text_lines': np.zeros(count, np.int32),
     }  # fmt: skip
     figures['height'][3] = 25  # four times as long, and tiny
     figures['brightness'][4], figures['contrast'][4] = 10, 5
     figures['brightness'][5], figures['contrast'][5] = 250, 2
     figures['contrast'][6], figures['sharpness'][6] = 1, 0
+    figures['text_lines'][[8, 10, 11]] = 9, 12, 10
     figures['sharpness'][7] = 0.009
     rng = np.random.default_rng(0)
     nearest = (0.8 + rng.uniform(-0.01, 0.01, count)).astype(np.float32)
@@ -207,10 +208,16 @@ def test_odd_pictures_by_their_figures() -> None:
     found = odd.find(thumbnails, labels, nearest)
     assert [(each.row, each.reason) for each in found] == [
         (4, 'nearly black'), (5, 'nearly white'), (6, 'blank'), (3, 'tiny'), (3, 'extremely long'),
-        (7, 'very blurred'), (9, 'unlike all others'), (30, 'unlike all others'),
+        (7, 'very blurred'), (10, 'screenshot or text'), (11, 'screenshot or text'),
+        (9, 'unlike all others'), (30, 'unlike all others'),
     ]  # fmt: skip
-    assert [each.value for each in found] == pytest.approx([20, 246, 1, 25, 4, 0.009, 0.9, 0.7])
+    assert [each.value for each in found] == pytest.approx(
+        [20, 246, 1, 25, 4, 0.009, 12, 10, 0.9, 0.7]
+    )
     assert set(odd.REASONS) >= {each.reason for each in found}
+    thumbnails.text_lines[:9] = 20  # where every fourth is drawn, none of them is odd
+    found = odd.find(thumbnails, labels, nearest)
+    assert 'screenshot or text' not in {each.reason for each in found}
 
 
 def test_twice_as_many_pictures_by_hand() -> None:
