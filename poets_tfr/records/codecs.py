@@ -1,7 +1,7 @@
 """A file's bytes -> what the record stores: an upright RGB picture as JPEG or PNG.
 
 The one code path for conversion and for labelling. A file that TensorFlow's `decode_jpeg` already
-shows rightly is stored byte for byte; the rest is decoded and stored again, lossless kinds as PNG,
+shows correctly is stored byte for byte; the rest is decoded and stored again, lossless kinds as PNG,
 lossy ones as JPEG of quality 95.
 """
 
@@ -41,7 +41,7 @@ _OF_0_1 = 'damaged or truncated JPEG data ('  # it took none that lacked its end
 class StoredPicture:
     """What a record holds of a picture.
 
-    encoded: upright JPEG or PNG bytes that `tf.io.decode_jpeg(encoded, channels=3)` shows rightly.
+    encoded: upright JPEG or PNG bytes that `tf.io.decode_jpeg(encoded, channels=3)` shows correctly.
     format: 'JPEG' or 'PNG'.
     outcome: 'as is' (`encoded` is the source file, byte for byte), 'as JPEG', 'as PNG', or
       'scaled down'.
@@ -104,7 +104,7 @@ def _of_jpeg_xl(content: bytes, header: Header, max_side: int, max_pixels: int) 
 
 def _stored(content: bytes, header: Header, max_side: int, check: bool) -> StoredPicture:
     scaled = 0 < max_side < max(header.width, header.height)
-    if not scaled and _is_shown_rightly(header):
+    if not scaled and _is_shown_correctly(header):
         picture = StoredPicture(content, header.kind, header.height, header.width, 'as is')
         if check:
             _check(picture)
@@ -144,7 +144,7 @@ def store_each(
     return [_attempt(content, max_side, max_pixels, check=True) for content in contents]
 
 
-def _is_shown_rightly(header: Header) -> bool:
+def _is_shown_correctly(header: Header) -> bool:
     turned = header.orientation != 1
     return header.kind in ('JPEG', 'PNG') and not (header.has_alpha or turned or header.by_pillow)
 

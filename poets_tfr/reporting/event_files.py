@@ -125,7 +125,7 @@ def _histogram(values: np.ndarray) -> Any:
 
 
 def listed(summaries_dir: str) -> list[str]:
-    """The event files that an earlier run listed as its own, as far as the list can be believed."""
+    """The event files that an earlier run listed as its own, as far as the list is sound."""
     path = files.join(summaries_dir, _WRITTEN)
     if not files.exists(path):
         return []

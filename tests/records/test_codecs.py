@@ -1,4 +1,4 @@
-"""Any picture file -> an upright RGB picture that decode_jpeg shows rightly.
+"""Any picture file -> an upright RGB picture that decode_jpeg shows correctly.
 
 Which outcome each kind of file has is told by test_odd_files.py.
 """
