@@ -75,7 +75,7 @@ def _to_be_sorted(pictures: list[str], config: LabelConfig) -> list[str]:
 def _label(
     pictures: list[str], labeller: Labeller, config: LabelConfig, sorter: Sorter | None
 ) -> int:
-    """How many were could not be decoded."""
+    """How many could not be decoded."""
     bad = 0
     with progress.bar_beside_output(len(pictures), 'pictures', 'Labelling') as bar:
         for labelled in labeller.label_files(pictures):
