@@ -17,12 +17,15 @@ FILE = 'poets_tfr.json'  # its name in the exports that are made of files
 _DIGEST = 'sha256'  # of a whole export, in the description that it carries
 _KERAS = 'keras'  # the version that reads a .keras file, this or a newer one; in that file alone
 
+_SAID_WHERE_ASKED_FOR = ('temperature',)  # else exports stay the same, to the bit
+
 
 @dataclasses.dataclass(frozen=True)
 class Description:
     """labels: in the order of the scores. output_tensor: of the frozen graph.
 
     store_max_side: the conversion's; pictures are scaled down to it before they are labelled, too.
+    temperature: what the trained head was divided by (--calibrate), so that scores are calibrated.
     """
 
     labels: tuple[str, ...]
@@ -31,6 +34,7 @@ class Description:
     architecture: str
     weights_digest: str
     store_max_side: int = 0
+    temperature: float = 1.0
 
     @classmethod
     def of(
@@ -51,7 +55,11 @@ class Description:
 
     def to_json(self, keras: str = '') -> str:
         needed = {_KERAS: keras} if keras else {}
-        return json.dumps({'format': FORMAT, **needed, **dataclasses.asdict(self)}, sort_keys=True)
+        value = dataclasses.asdict(self)
+        for field in dataclasses.fields(self):
+            if field.name in _SAID_WHERE_ASKED_FOR and value[field.name] == field.default:
+                del value[field.name]
+        return json.dumps({'format': FORMAT, **needed, **value}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | bytes, path: str) -> Description:

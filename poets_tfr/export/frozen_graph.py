@@ -11,6 +11,7 @@ Beside them a node that nothing flows through holds the description, with a dige
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -59,6 +60,12 @@ class FrozenGraph:
                 tensor = tf.make_tensor_proto(constants[node.name], dtype=tf.float32)
                 node.attr['value'].tensor.CopyFrom(tensor)
         return self._graph_def
+
+    def describe(self, **found: Any) -> None:
+        """Has the description say what is known once the head is trained."""
+        self.description = dataclasses.replace(self.description, **found)
+        node = _description_node(self._graph_def)
+        _described(self._graph_def, node)(self.description.to_json())
 
     def save(self, path: str, weights: np.ndarray, biases: np.ndarray) -> None:
         """Atomic, and the same bytes for the same head."""

@@ -110,6 +110,7 @@ OURS = {
     'projector_pictures': ('int', 1000),
     'profile_steps': ('string', ''),
     'distribution': ('string enum', 'auto'),
+    'calibrate': ('bool', False),
     'inference_graph': ('string', ''),
     'keras_output': ('string', ''),
     'onnx_output': ('string', ''),
