@@ -1,4 +1,4 @@
-"""--calibrate through the real commands, on images of which some have a wrong label."""
+"""--calibrate and --target_precision through the real commands, where some labels are wrong."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ import graphs
 import numpy as np
 import pytest
 from command_line import Ended, Places, call
+from werkzeug.test import Client
 
 from poets_tfr.export import frozen_graph
+from poets_tfr.export.foreign_graph import Feeding
 from poets_tfr.label.labeller import Labeller
+from poets_tfr.label.serve import Application
+from poets_tfr.label.settings import ServeConfig
 from poets_tfr.records.reading import Records
 from poets_tfr.run.result import Run
 
@@ -97,8 +101,8 @@ def calibration_error(scores: np.ndarray, labels: np.ndarray) -> float:
     )
 
 
-def found_in(places: Places) -> dict[str, Any]:
-    return json.loads((places.summaries / 'report.json').read_text())['confidence']['calibration']
+def found_in(places: Places, what: str = 'calibration') -> dict[str, Any]:
+    return json.loads((places.summaries / 'report.json').read_text())['confidence'][what]
 
 
 def test_the_temperature_is_the_best_one_and_in_every_export(
@@ -228,3 +232,147 @@ def test_no_validation_images(mixed_dir: Path, model_dir: Path, tmp_path: Path) 
         'retrain.py: error: --calibrate chooses by validation pictures, and there are none: give '
         '--validation_percentage.\n'
     )
+
+
+TARGET = 0.94
+
+
+@pytest.fixture(scope='module', params=['plain', 'calibrated'])
+def sure(
+    plain: tuple[Places, Ended],
+    model_dir: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> tuple[Places, Ended]:
+    """With a threshold that some images of either label stay below."""
+    places = beside(plain, tmp_path_factory.mktemp('sure'))
+    root = places.root
+    return places, retrain(
+        places, model_dir, f'--target_precision={TARGET}', f'--inference_graph={root / "i.pb"}',
+        f'--saved_model_dir={root / "saved"}', f'--tflite_output={root / "m.tflite"}',
+        *(['--calibrate'] if request.param == 'calibrated' else []),
+    )  # fmt: skip
+
+
+def test_the_threshold_is_the_lowest_that_is_precise_enough(sure: tuple[Places, Ended]) -> None:
+    places, ended = sure
+    found = found_in(places, 'threshold')
+    scores, labels = scores_of(places.graph, places, 'validation')
+    confidence, right = scores.max(axis=1), scores.argmax(axis=1) == labels
+    precise = [s for s in confidence if right[confidence >= s].mean() >= TARGET]
+    assert max(confidence[confidence < min(precise)]) < found['min_score'] <= min(precise)
+    assert found['target_precision'] == TARGET
+    assert f'Threshold: a score of {found["min_score"]:.4f} (--target_precision={TARGET}).\n' in (
+        ended.out
+    )
+    page = ' '.join((places.summaries / 'report.html').read_text().split())
+    assert f'below a score of {found["min_score"]:.4f} a picture is unsure' in page
+    for split in 'validation', 'test':
+        scores, labels = scores_of(places.graph, places, split)
+        accepted = scores.max(axis=1) >= found['min_score']
+        right = accepted & (scores.argmax(axis=1) == labels)
+        assert found['splits'][split] == {
+            'pictures': len(labels),
+            'accepted': accepted.sum(),
+            'right': right.sum(),
+            'precision': pytest.approx(right.sum() / accepted.sum()),
+            'coverage': pytest.approx(accepted.mean()),
+        }
+        assert (
+            f'{split.capitalize()}: {accepted.sum()} of {len(labels)} images accepted '
+            f'({accepted.mean():.1%}), of which {right.sum() / accepted.sum():.1%} are right.\n'
+        ) in ended.out
+        assert f'<td>{100 * accepted.mean():.1f} %</td>' in page
+    for export in 'output_graph.pb', 'i.pb', 'saved', 'm.tflite':
+        assert Labeller(str(places.root / export)).min_score == found['min_score'], export
+
+
+def test_label_image_goes_by_it_unless_told_otherwise(
+    sure: tuple[Places, Ended], mixed_dir: Path
+) -> None:
+    places, _ = sure
+    min_score = found_in(places, 'threshold')['min_score']
+    images = sorted((mixed_dir / 'bluebells').iterdir())
+
+    def labelled(*flags: str) -> tuple[list[dict[str, Any]], str]:
+        ended = call('label_image', f'--graph={places.graph}', '--format=json', *flags, *images)
+        return [json.loads(line) for line in ended.out.splitlines()], ended.err
+
+    found, told = labelled()
+    unsure = [each['unsure'] for each in found]
+    assert unsure == [each['score'] < min_score for each in found]
+    assert any(unsure)
+    assert not all(unsure)
+    assert told == (
+        f'NOTE: labels below a score of {min_score:.4f} are left out, as {places.graph} says '
+        '(--target_precision); --min_score=0 gives all.\n'
+    )
+    off, told = labelled('--min_score=0')
+    assert [each['score'] for each in off] == [each['score'] for each in found]
+    assert not any(each['unsure'] for each in off)
+    assert {len(each['labels']) for each in off} == {3}
+    assert told == ''
+    other, _ = labelled('--min_score=1')
+    assert [each['unsure'] for each in other] == [each['score'] < 1 for each in other]
+
+
+def test_the_page_goes_by_it_unless_told_otherwise(sure: tuple[Places, Ended]) -> None:
+    places, _ = sure
+    min_score = found_in(places, 'threshold')['min_score']
+    labeller = Labeller(str(places.graph))
+    records = Records.open(str(places.records))['validation']
+    images = records.read_each(range(len(records)))
+    least = min(images, key=lambda image: labeller.scores(image).max())
+    for asked, wanted in (None, min_score), (0.0, 0.0), (1.0, 1.0):
+        client = Client(Application(labeller, 'model', ServeConfig(min_score=asked)))
+        assert client.get('/model').get_json()['min_score'] == wanted
+        answer = client.post('/label', data=least).get_json()
+        assert answer['unsure'] == (wanted > 0)
+
+
+@pytest.mark.parametrize(
+    ('target', 'says'),
+    [
+        (1, r'WARNING: --target_precision=1.0: no score reaches it with at least 20 of the (\d+) '
+            r'validation images \(the best: \d+ of \d+\): no threshold is stored.'),
+        (0.5, r'--target_precision=0.5: no threshold is needed: of all (\d+) validation images '
+              r'\d\d\.\d% are classified correctly.'),
+    ],
+)  # fmt: skip
+def test_no_threshold(
+    plain: tuple[Places, Ended], model_dir: Path, tmp_path: Path, target: float, says: str
+) -> None:
+    """Without training nothing is known."""
+    places = beside(plain, tmp_path)
+    steps = 0 if target == 1 else 100
+    ended = retrain(places, model_dir, f'--target_precision={target}', steps=steps)
+    (told,) = (each for each in (ended.out + ended.err).splitlines() if 'target_precision' in each)
+    assert re.fullmatch(says, told)
+    assert b'"min_score"' not in places.graph.read_bytes()
+    assert found_in(places, 'threshold')['min_score'] == (None if target == 1 else 0)
+
+
+def test_too_few_validation_images_for_a_threshold(
+    colours_dir: Path, model_dir: Path, tmp_path: Path
+) -> None:
+    places, flag = Places(tmp_path), '--target_precision=0.9'
+    ended = retrain(places, model_dir, f'--image_dir={colours_dir}', flag)
+    (told,) = (line for line in ended.err.splitlines() if flag in line)
+    assert re.match(f'WARNING: {flag}: \\d+ validation images are too few, at least 20 are', told)
+    assert b'"min_score"' not in places.graph.read_bytes()
+
+
+@pytest.mark.parametrize('value', ['95', '-0.1', 'nan'])
+def test_a_precision_is_a_share_of_1(value: str) -> None:
+    ended = call('retrain', 'nowhere', f'--target_precision={value}')
+    assert ended.status == 1
+    assert ended.err.startswith(
+        f'retrain.py: error: --target_precision={float(value)} must be 0 (no threshold) to 1.'
+    )
+
+
+def test_it_is_of_our_own_scores(sure: tuple[Places, Ended]) -> None:
+    """Of another node's it says nothing."""
+    add = 'final_training_ops/Wx_plus_b/add'
+    labeller = Labeller(str(sure[0].graph), feeding=Feeding(output_layer=add))
+    assert labeller.min_score == 0

@@ -44,6 +44,7 @@ def _main(given: dict[str, Any], named: list[str]) -> int:
         pictures = _to_be_sorted(pictures, config)
     model = {name: given[name] for name in names_of(ModelConfig) if name in given}
     labeller = poets_tfr.load(**model).labeller
+    config = dataclasses.replace(config, min_score=labeller.threshold(config.min_score))
     sys.stdout.write(output.header(config.format))
     with contextlib.ExitStack() as stack:
         sorter = None
@@ -95,10 +96,9 @@ def _print(labelled: Labelled, labeller: Labeller, config: LabelConfig, with_pat
         print(f'label_image.py: error: {path}: {labelled.reason}', file=sys.stderr)
         return
     best_first = labeller.best_first(labelled.scores)
+    min_score = config.min_score or 0.0
     sys.stdout.write(
-        output.lines(
-            labelled.path, best_first, config.format, config.top_k, config.min_score, with_path
-        )
+        output.lines(labelled.path, best_first, config.format, config.top_k, min_score, with_path)
     )
 
 

@@ -17,7 +17,7 @@ FILE = 'poets_tfr.json'  # its name in the exports that are made of files
 _DIGEST = 'sha256'  # of a whole export, in the description that it carries
 _KERAS = 'keras'  # the version that reads a .keras file, this or a newer one; in that file alone
 
-_SAID_WHERE_ASKED_FOR = ('temperature',)  # else exports stay the same, to the bit
+_SAID_WHERE_ASKED_FOR = 'temperature', 'min_score'  # else exports stay the same, to the bit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Description:
 
     store_max_side: the conversion's; pictures are scaled down to it before they are labelled, too.
     temperature: what the trained head was divided by (--calibrate), so that scores are calibrated.
+    min_score: below it an image is unsure (--target_precision), unless something else is asked for.
     """
 
     labels: tuple[str, ...]
@@ -35,6 +36,7 @@ class Description:
     weights_digest: str
     store_max_side: int = 0
     temperature: float = 1.0
+    min_score: float = 0.0
 
     @classmethod
     def of(
@@ -72,7 +74,10 @@ class Description:
                 value.pop(name, None)
             preprocessing = Preprocessing.from_json(value.pop('preprocessing'))
             labels = tuple(value.pop('labels'))
-            return cls(labels=labels, preprocessing=preprocessing, **value)
+            description = cls(labels=labels, preprocessing=preprocessing, **value)
+            if not (description.temperature > 0 and 0 <= description.min_score <= 1):
+                raise ValueError('temperature or min_score')
+            return description
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f'--graph: {path} was written by another version of this program, or is damaged '

@@ -61,7 +61,9 @@ def open_export(path: str, feeding: Feeding | None = None) -> OpenExport:
         graph_def, found = frozen_graph.parse(content, path)
         if found is None or _asks_for_another_node(feeding, found):
             feeding = _completed(feeding, found) if found else feeding
-            return OpenExport(path, _one_by_one(ForeignGraph(path, graph_def, feeding)), found)
+            # The threshold is of our own node's scores.
+            said = found and dataclasses.replace(found, min_score=0.0)
+            return OpenExport(path, _one_by_one(ForeignGraph(path, graph_def, feeding)), said)
         scores, description = _graph_scores(path, graph_def, found), found
     _warn_of_overrides(path, description.preprocessing, feeding)
     return OpenExport(path, scores, description)

@@ -95,4 +95,8 @@ class ConfidenceConfig(Settings):
     calibrate: bool = setting(False,
         'Divide the exported head by the temperature that gives the validation images the least '
         'cross entropy, so that a score of 0.8 is right 8 times in 10; no label changes.')
+    target_precision: float = setting(0.0,
+        'Store with the exports the lowest score from which on this share (of 1) of the validation '
+        'images is classified correctly; poets-label and poets-serve call images below it unsure; '
+        '0: none.', within(0, 1, '0 (no threshold) to 1'), affects='output')
     # fmt: on

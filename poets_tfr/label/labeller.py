@@ -44,6 +44,7 @@ class Labeller:
     labels: in the order of the scores.
     places: where a label stands in that order, also by the name that the export itself gives it.
     store_max_side: what larger pictures are scaled down to first, as the training's were; 0: none.
+    min_score: the export's own threshold, below which a picture is unsure; 0: none.
     """
 
     def __init__(self, graph: str, labels: str | None = None, feeding: Feeding | None = None):
@@ -62,6 +63,7 @@ class Labeller:
         description = self._export.description
         own = list(description.labels) if description else None
         self.store_max_side = description.store_max_side if description else 0
+        self.min_score = description.min_score if description else 0.0
         if labels is None and own is None:
             raise InputError(f'--labels: {graph} does not carry its labels: name the file of them.')
         if named is not None and own is not None:
@@ -70,6 +72,17 @@ class Labeller:
         self.places = {
             label: place for names in (own or [], self.labels) for place, label in enumerate(names)
         }
+
+    def threshold(self, asked: float | None) -> float:
+        """What was asked for; else the export's own, which is told."""
+        if asked is not None:
+            return asked
+        if self.min_score:
+            log.warning(
+                'NOTE: labels below a score of %.4f are left out, as %s says (--target_precision); '
+                '--min_score=0 gives all.', self.min_score, self._export.path,
+            )  # fmt: skip
+        return self.min_score
 
     def scores(self, content: bytes) -> np.ndarray:
         """float32 [classes], summing to 1, for the bytes of one picture file.

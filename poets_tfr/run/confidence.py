@@ -1,9 +1,12 @@
-"""How sure the exported scores are: the temperature, found on the validation split.
+"""How sure the exported scores are: temperature and threshold, found on the validation split.
 
 What is found is plain values, as report.json has them:
   calibration: with --calibrate: temperature (None where there is none), temperature_range (low,
     high), pictures (how many it was found on), and for each of the splits, as pairs of before and
     after, calibration_error and cross_entropy.
+  threshold: with --target_precision: target_precision, min_score (None where no score reaches it, 0
+    where none is needed), and for each of the splits pictures, accepted, right, precision and
+    coverage under it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from poets_tfr.reporting import metrics
+from poets_tfr.reporting import metrics, threshold
 from poets_tfr.run import evidence
 from poets_tfr.run.training import Trained
 from poets_tfr.run.work import Work
@@ -29,27 +32,41 @@ def of(work: Work, trained: Trained) -> tuple[Trained, dict[str, Predictions], d
     """The model as it is exported, what it says of each split, and what was found."""
     config = work.config
     predictions = evidence.predictions_of(config, trained.splits, trained.head)
-    if not config.confidence.calibrate:
-        return trained, predictions, {}
+    found: dict[str, Any] = {}
+    if config.confidence.calibrate:
+        trained, predictions, found['calibration'] = _calibrated(work, trained, predictions)
+    if target := config.confidence.target_precision:
+        found['threshold'] = _threshold(target, predictions)
+    return trained, predictions, found
+
+
+def _calibrated(
+    work: Work, trained: Trained, before: dict[str, Predictions]
+) -> tuple[Trained, dict[str, Predictions], dict[str, Any]]:
     validation = trained.splits['validation']
     found = temperature.fit(logits_of(trained.head, validation), validation.labels)
-    before = predictions
-    if found:
-        trained = trained._replace(head=temperature.folded(trained.head, found.value))
-        predictions = evidence.predictions_of(config, trained.splits, trained.head)
-    return trained, predictions, {'calibration': _calibration(found, before, predictions)}
+    if found is None:
+        return trained, before, _calibration(None, before, before)
+    trained = trained._replace(head=temperature.folded(trained.head, found.value))
+    after = evidence.predictions_of(work.config, trained.splits, trained.head)
+    return trained, after, _calibration(found, before, after)
 
 
 def described(found: Mapping[str, Any]) -> dict[str, Any]:
     """What the exports' description says of it."""
-    value = found.get('calibration', {}).get('temperature')
-    return {} if value is None else {'temperature': value}
+    values = {
+        'temperature': found.get('calibration', {}).get('temperature'),
+        'min_score': found.get('threshold', {}).get('min_score'),
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def tell(found: Mapping[str, Any], predictions: Mapping[str, Predictions]) -> None:
     """Into the log."""
     if 'calibration' in found:
         _tell_calibration(found['calibration'], predictions['validation'].accuracy)
+    if 'threshold' in found:
+        _tell_threshold(found['threshold'], predictions['validation'])
 
 
 def _calibration(
@@ -102,3 +119,50 @@ def _tell_calibration(found: Mapping[str, Any], accuracy: float) -> None:
             'anything from %.2f to %.2f is likely. Add images, or raise --validation_percentage.',
             pictures, low, high,
         )  # fmt: skip
+
+
+def _threshold(target: float, predictions: Mapping[str, Predictions]) -> dict[str, Any]:
+    min_score = threshold.lowest(predictions['validation'], target)
+    splits = {}
+    for split in predictions if min_score is not None else ():
+        found = threshold.accepted(predictions[split], min_score or 0.0)
+        measured = {'precision': found.precision, 'coverage': found.coverage}
+        splits[split] = {**found._asdict(), **measured}
+    return {'target_precision': target, 'min_score': min_score, 'splits': splits}
+
+
+def _tell_threshold(found: Mapping[str, Any], validation: Predictions) -> None:
+    target, min_score = found['target_precision'], found['min_score']
+    if min_score is None:
+        _warn_of_no_threshold(target, validation)
+        return
+    if min_score == 0:
+        log.info(
+            '--target_precision=%s: no threshold is needed: of all %d validation images %.1f%% are '
+            'classified correctly.', target, len(validation), validation.accuracy * 100,
+        )  # fmt: skip
+    else:
+        log.info('Threshold: a score of %.4f (--target_precision=%s).', min_score, target)
+    for split, of in found['splits'].items():
+        precision = '-' if of['precision'] is None else f'{of["precision"]:.1%}'
+        log.info(
+            '%s: %d of %d images accepted (%.1f%%), of which %s are right.',
+            split.capitalize(), of['accepted'], of['pictures'], of['coverage'] * 100, precision,
+        )  # fmt: skip
+
+
+def _warn_of_no_threshold(target: float, validation: Predictions) -> None:
+    least = threshold.LEAST_ACCEPTED
+    if len(validation) < least:
+        log.warning(
+            'WARNING: --target_precision=%s: %d validation images are too few, at least %d are '
+            'needed: no threshold is stored. Add images, or raise --validation_percentage.',
+            target, len(validation), least,
+        )  # fmt: skip
+        return
+    best = threshold.best(validation)
+    log.warning(
+        'WARNING: --target_precision=%s: no score reaches it with at least %d of the %d validation '
+        'images (the best: %d of %d): no threshold is stored.',
+        target, least, len(validation), best.right, best.accepted,
+    )  # fmt: skip

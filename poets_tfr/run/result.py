@@ -38,7 +38,9 @@ class Run:
       corrected images relabelled, too.
     digests: what the run was made from, and its graph and labels -> their SHA-256.
     confidence: what `calibrate` found: `calibration`, with the temperature, and the
-      calibration_error and cross_entropy of each split before and after; empty without.
+      calibration_error and cross_entropy of each split before and after; and what
+      `target_precision` found: `threshold`, with min_score, and each split's precision and
+      coverage. Empty without.
     finished: when, ISO 8601, UTC.
 
     >>> run = poets_tfr.train('~/pets')                           # doctest: +SKIP

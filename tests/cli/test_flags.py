@@ -111,6 +111,7 @@ OURS = {
     'profile_steps': ('string', ''),
     'distribution': ('string enum', 'auto'),
     'calibrate': ('bool', False),
+    'target_precision': ('float', 0.0),
     'inference_graph': ('string', ''),
     'keras_output': ('string', ''),
     'onnx_output': ('string', ''),
