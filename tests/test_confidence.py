@@ -1,4 +1,4 @@
-"""--calibrate and --target_precision through the real commands, where some labels are wrong."""
+"""--calibrate, --target_precision, --refuse_unlike; a fifth of one class has a wrong label."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import pytest
 from command_line import Ended, Places, call
 from werkzeug.test import Client
 
-from poets_tfr.export import frozen_graph
+import poets_tfr
+from poets_tfr.export import frozen_graph, likeness
 from poets_tfr.export.foreign_graph import Feeding
 from poets_tfr.label.labeller import Labeller
 from poets_tfr.label.serve import Application
@@ -376,3 +377,114 @@ def test_it_is_of_our_own_scores(sure: tuple[Places, Ended]) -> None:
     add = 'final_training_ops/Wx_plus_b/add'
     labeller = Labeller(str(sure[0].graph), feeding=Feeding(output_layer=add))
     assert labeller.min_score == 0
+
+
+SHARE = 0.1
+
+
+@pytest.fixture(scope='module')
+def choosy(
+    plain: tuple[Places, Ended], model_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Places, Ended]:
+    """Refuses what is unlike the training images; with a graph and with a SavedModel."""
+    places = beside(plain, tmp_path_factory.mktemp('choosy'))
+    return places, retrain(
+        places, model_dir, f'--refuse_unlike={SHARE}', f'--saved_model_dir={places.root / "saved"}',
+        f'--inference_graph={places.root / "inference.pb"}',
+    )  # fmt: skip
+
+
+def distances(places: Places, model_dir: Path) -> dict[str, np.ndarray]:
+    """Split -> how far each image is from the nearest mean of a class, from the features alone."""
+    splits = poets_tfr.features(
+        str(places.records),
+        bottleneck_dir=str(places.bottlenecks),
+        architecture=graphs.MOBILENET,
+        model_dir=str(model_dir),
+    )
+    train = splits['train']
+    means = [train.features[train.labels == each].mean(axis=0) for each in range(3)]
+    return {
+        name: np.min([np.linalg.norm(split.features - mean, axis=1) for mean in means], axis=0)
+        for name, split in splits.items()
+    }
+
+
+def test_what_is_unlike_is_found_by_the_features(
+    choosy: tuple[Places, Ended], model_dir: Path
+) -> None:
+    places, ended = choosy
+    found = found_in(places, 'unlike')
+    wanted = distances(places, model_dir)
+    farthest = np.quantile(wanted['validation'], 1 - SHARE)
+    assert found['farthest'] == pytest.approx(farthest, rel=1e-4)
+    assert found['refuse_unlike'] == SHARE
+    page = ' '.join((places.summaries / 'report.html').read_text().split())
+    for split in 'validation', 'test':
+        refused, count = int((wanted[split] > farthest).sum()), len(wanted[split])
+        assert found['splits'][split] == {'pictures': count, 'refused': refused}
+        assert (
+            f'{split.capitalize()}: {refused} of {count} images are unlike the training images '
+            f'(--refuse_unlike={SHARE}).\n' in ended.out
+        )
+        assert f'{refused} of {count} {split} pictures' in page
+    assert found['splits']['validation']['refused'] > 0
+
+
+@pytest.mark.parametrize('export', ['output_graph.pb', 'inference.pb', 'saved'])
+def test_what_is_unlike_is_unsure(
+    choosy: tuple[Places, Ended], mixed_dir: Path, tmp_path: Path, export: str
+) -> None:
+    """Noise and checks, of which a head of three colours is sure all the same."""
+    places, _ = choosy
+    rng = np.random.default_rng(0)
+    images = [mixed_dir / path for path in Records.open(str(places.records))['validation'].paths]
+    noise = rng.integers(0, 256, (60, 60, 3)).astype(np.uint8)
+    checks = np.kron(np.indices((8, 8)).sum(axis=0) % 2, np.ones((8, 8))) * 255
+    odd = {'noise': noise, 'checks': np.repeat(checks[..., None], 3, 2).astype(np.uint8)}
+    for name, pixels in odd.items():
+        images.append(tmp_path / f'{name}.png')
+        images[-1].write_bytes(colours.encoded(pixels, 'PNG'))
+
+    def unsure(*flags: str) -> tuple[list[bool], str]:
+        graph = f'--graph={places.root / export}'
+        ended = call('label_image', graph, '--format=json', *flags, *images)
+        return [json.loads(line)['unsure'] for line in ended.out.splitlines()], ended.err
+
+    found, told = unsure()
+    if export == 'saved':
+        assert not any(found)
+        assert told.startswith(f'NOTE: {places.root / export} gives no features, so that pictures')
+        return
+    assert sum(found[:-2]) == found_in(places, 'unlike')['splits']['validation']['refused']
+    assert found[-2:] == [True, True]
+    assert told == ''
+    assert not any(unsure('--min_score=0')[0])
+
+
+def test_the_page_is_unsure_of_it(choosy: tuple[Places, Ended]) -> None:
+    labeller = Labeller(str(choosy[0].graph))
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3)).astype(np.uint8)
+    for asked, wanted in (None, True), (0.0, False):
+        client = Client(Application(labeller, 'model', ServeConfig(min_score=asked)))
+        answer = client.post('/label', data=colours.encoded(noise, 'PNG')).get_json()
+        assert (answer['unsure'], answer['label'] is None) == (wanted, wanted)
+
+
+def test_no_distance_is_stored(
+    plain: tuple[Places, Ended], model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of too many classes; and of too few images one that is rough."""
+    places = beside(plain, tmp_path)
+    ended = retrain(places, model_dir, '--refuse_unlike=0.001', steps=1)
+    assert 'WARNING: --refuse_unlike=0.001: ' in ended.err
+    assert 'validation images are too few to say how far one in 1000 is.' in ended.err
+    assert b'"likeness"' in places.graph.read_bytes()
+    monkeypatch.setattr(likeness, 'MOST_VALUES', 100)
+    ended = retrain(places, model_dir, f'--refuse_unlike={SHARE}', steps=1)
+    (told,) = (line for line in ended.err.splitlines() if 'refuse_unlike' in line)
+    assert re.search(r'are \d+ numbers, at most 100 go into an export: no distance is', told)
+    assert b'"likeness"' not in places.graph.read_bytes()
+    assert found_in(places, 'unlike') == {
+        'refuse_unlike': SHARE, 'farthest': None, 'splits': {},
+    }  # fmt: skip

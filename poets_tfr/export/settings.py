@@ -99,4 +99,9 @@ class ConfidenceConfig(Settings):
         'Store with the exports the lowest score from which on this share (of 1) of the validation '
         'images is classified correctly; poets-label and poets-serve call images below it unsure; '
         '0: none.', within(0, 1, '0 (no threshold) to 1'), affects='output')
+    refuse_unlike: float = setting(0.0,
+        'Store with the exports how far an image may be from the training images, so that this '
+        'share (of 1) of the validation images is farther; poets-label and poets-serve call such '
+        'images unsure (by a graph; other exports give no features); 0: none.',
+        within(0, 0.5, '0 (refuse none) to 0.5'), affects='output')
     # fmt: on

@@ -64,9 +64,11 @@ class Application(serving.Site):
             header = headers.read(content)
             is_large = header.width * header.height > _LARGE_PIXELS
             with self._large_turn if is_large else self._small_turns:
-                scores = self._labeller.scores(content)
+                labelled = self._labeller.settled(content)
         except BadPictureError as error:
             raise exceptions.UnsupportedMediaType(f'No picture to label: {error}.') from None
-        best_first = self._labeller.best_first(scores)
-        answer = output.as_json(best_first, self._config.top_k, self._min_score)
+        assert labelled.scores is not None
+        best_first = self._labeller.best_first(labelled.scores)
+        least = output.least(self._min_score, labelled.is_unlike, self._config.min_score)
+        answer = output.as_json(best_first, self._config.top_k, least)
         return serving.as_json({**answer, 'seconds': time.perf_counter() - start})

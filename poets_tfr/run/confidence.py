@@ -7,14 +7,21 @@ What is found is plain values, as report.json has them:
   threshold: with --target_precision: target_precision, min_score (None where no score reaches it, 0
     where none is needed), and for each of the splits pictures, accepted, right, precision and
     coverage under it.
+  unlike: with --refuse_unlike: refuse_unlike, farthest (the distance; None where it is not stored),
+    and for each of the splits pictures and refused.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from poets_tfr.export import likeness
+from poets_tfr.export.likeness import Likeness
+from poets_tfr.extraction.extract import SplitFeatures
 from poets_tfr.reporting import metrics, threshold
 from poets_tfr.run import evidence
 from poets_tfr.run.training import Trained
@@ -28,8 +35,20 @@ log = logging.getLogger('poets_tfr')
 _WIDE = 2.0  # a temperature that may as well be twice as high says little
 
 
-def of(work: Work, trained: Trained) -> tuple[Trained, dict[str, Predictions], dict[str, Any]]:
-    """The model as it is exported, what it says of each split, and what was found."""
+class Confidence(NamedTuple):
+    """The model as it is exported, and how sure it is.
+
+    predictions: by split. found: see above. described: what the exports' description says of it.
+    """
+
+    trained: Trained
+    predictions: dict[str, Predictions]
+    found: dict[str, Any]
+    described: dict[str, Any]
+
+
+def of(work: Work, trained: Trained) -> Confidence:
+    """All that was asked for."""
     config = work.config
     predictions = evidence.predictions_of(config, trained.splits, trained.head)
     found: dict[str, Any] = {}
@@ -37,7 +56,11 @@ def of(work: Work, trained: Trained) -> tuple[Trained, dict[str, Predictions], d
         trained, predictions, found['calibration'] = _calibrated(work, trained, predictions)
     if target := config.confidence.target_precision:
         found['threshold'] = _threshold(target, predictions)
-    return trained, predictions, found
+    described = _described(found)
+    if share := config.confidence.refuse_unlike:
+        described['likeness'] = _likeness(share, trained.splits)
+        found['unlike'] = _unlike(share, described['likeness'], trained.splits)
+    return Confidence(trained, predictions, found, described)
 
 
 def _calibrated(
@@ -52,8 +75,7 @@ def _calibrated(
     return trained, after, _calibration(found, before, after)
 
 
-def described(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What the exports' description says of it."""
+def _described(found: Mapping[str, Any]) -> dict[str, Any]:
     values = {
         'temperature': found.get('calibration', {}).get('temperature'),
         'min_score': found.get('threshold', {}).get('min_score'),
@@ -67,6 +89,8 @@ def tell(found: Mapping[str, Any], predictions: Mapping[str, Predictions]) -> No
         _tell_calibration(found['calibration'], predictions['validation'].accuracy)
     if 'threshold' in found:
         _tell_threshold(found['threshold'], predictions['validation'])
+    if 'unlike' in found:
+        _tell_unlike(found['unlike'])
 
 
 def _calibration(
@@ -166,3 +190,41 @@ def _warn_of_no_threshold(target: float, validation: Predictions) -> None:
         'images (the best: %d of %d): no threshold is stored.',
         target, least, len(validation), best.right, best.accepted,
     )  # fmt: skip
+
+
+def _likeness(share: float, splits: Mapping[str, SplitFeatures]) -> Likeness | None:
+    train, validation = splits['train'], splits['validation']
+    values = len(np.unique(train.labels)) * train.features.shape[1]
+    if values > likeness.MOST_VALUES:
+        log.warning(
+            'WARNING: --refuse_unlike=%s: the means of all classes are %d numbers, at most %d go '
+            'into an export: no distance is stored.', share, values, likeness.MOST_VALUES,
+        )  # fmt: skip
+        return None
+    if len(validation) * share < 1:
+        log.warning(
+            'WARNING: --refuse_unlike=%s: %d validation images are too few to say how far one in '
+            '%.0f is. Add images, or raise --validation_percentage.',
+            share, len(validation), 1 / share,
+        )  # fmt: skip
+    return Likeness.of(train, validation, share)
+
+
+def _unlike(
+    share: float, found: Likeness | None, splits: Mapping[str, SplitFeatures]
+) -> dict[str, Any]:
+    measured = {
+        split: {'pictures': len(splits[split]), 'refused': found.refused(splits[split])}
+        for split in ('validation', 'test')
+        if found and split in splits
+    }
+    farthest = found.farthest if found else None
+    return {'refuse_unlike': share, 'farthest': farthest, 'splits': measured}
+
+
+def _tell_unlike(found: Mapping[str, Any]) -> None:
+    for split, of in found['splits'].items():
+        log.info(
+            '%s: %d of %d images are unlike the training images (--refuse_unlike=%s).',
+            split.capitalize(), of['refused'], of['pictures'], found['refuse_unlike'],
+        )  # fmt: skip

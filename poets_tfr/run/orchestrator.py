@@ -106,10 +106,10 @@ def _all_stages(config: RunConfig, listing: Listing | None) -> Run | None:
             with timed(timings, 'fine_tuning'):
                 trained = training.better_by_fine_tuning(work, tuning, trained, summaries)
             graph = exporting.trial_export(work, trained.backbone)
-        trained, predictions, found = confidence.of(work, trained)
+        trained, predictions, found, described = confidence.of(work, trained)
         evidence.log_test(config, records.labels, predictions)
         confidence.tell(found, predictions)
-        graph.describe(**confidence.described(found))
+        graph.describe(**described)
         with timed(timings, 'export'):
             exports = exporting.export(work, graph, trained)
         verdicts = export_check.begun(

@@ -40,7 +40,8 @@ class Run:
     confidence: what `calibrate` found: `calibration`, with the temperature, and the
       calibration_error and cross_entropy of each split before and after; and what
       `target_precision` found: `threshold`, with min_score, and each split's precision and
-      coverage. Empty without.
+      coverage. And of `refuse_unlike`: `unlike`, with the images of each split that it refuses.
+      Empty without.
     finished: when, ISO 8601, UTC.
 
     >>> run = poets_tfr.train('~/pets')                           # doctest: +SKIP

@@ -112,6 +112,7 @@ OURS = {
     'distribution': ('string enum', 'auto'),
     'calibrate': ('bool', False),
     'target_precision': ('float', 0.0),
+    'refuse_unlike': ('float', 0.0),
     'inference_graph': ('string', ''),
     'keras_output': ('string', ''),
     'onnx_output': ('string', ''),
