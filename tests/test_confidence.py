@@ -317,6 +317,25 @@ def test_label_image_goes_by_it_unless_told_otherwise(
     assert [each['unsure'] for each in other] == [each['score'] < 1 for each in other]
 
 
+def test_sorting_goes_by_both(
+    sure: tuple[Places, Ended], choosy: tuple[Places, Ended], mixed_dir: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / 'images'
+    shutil.copytree(mixed_dir / 'bluebells', images)
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3)).astype(np.uint8)
+    (images / 'noise.png').write_bytes(colours.encoded(noise, 'PNG'))
+    for number, places in enumerate([sure[0], choosy[0]]):
+        into = tmp_path / str(number)
+        graph, sort = f'--graph={places.graph}', f'--sort_into={into}'
+        ended = call('label_image', graph, sort, '--format=json', images)
+        unsure = {Path(each['path']).name for each in map(json.loads, ended.out.splitlines())
+                  if each['unsure']}  # fmt: skip
+        assert {path.name for path in (into / 'unsure').iterdir()} == unsure
+        assert len(unsure) < 61
+        if number:
+            assert 'noise.png' in unsure
+
+
 def test_the_page_goes_by_it_unless_told_otherwise(sure: tuple[Places, Ended]) -> None:
     places, _ = sure
     min_score = found_in(places, 'threshold')['min_score']
