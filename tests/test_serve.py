@@ -28,7 +28,7 @@ import pytest
 from command_line import ROOT, Ended, Places, call, start
 
 from poets_tfr.label import serve
-from poets_tfr.label.labeller import Labeller
+from poets_tfr.label.labeller import Labelled, Labeller
 from poets_tfr.label.settings import ServeConfig
 from poets_tfr.serving import Server, listen
 from poets_tfr.sources import headers
@@ -221,7 +221,8 @@ def test_two_hundred_connect_at_once(labeller: Labeller) -> None:
         for connection in connections:
             connection.sendall(b'GET /model HTTP/1.1\r\nHost: localhost\r\n\r\n')
         answers = [answer_of(connection) for connection in connections]
-    assert answers == [(200, {'graph': 'graph', 'labels': colours.LABELS})] * 200
+    model = {'graph': 'graph', 'labels': colours.LABELS, 'min_score': 0.0}
+    assert answers == [(200, model)] * 200
 
 
 def post(length: int, content: bytes = b'') -> bytes:
@@ -266,7 +267,7 @@ class Watched(Labeller):
         self.lock, self.small_is_done = threading.Lock(), threading.Event()
         self.at_work, self.most = collections.Counter[str](), collections.Counter[str]()
 
-    def scores(self, content: bytes) -> np.ndarray:
+    def settled(self, content: bytes) -> Labelled:
         kind = 'small' if headers.read(content).width < 5000 else 'large'
         with self.lock:
             self.at_work[kind] += 1
@@ -275,7 +276,7 @@ class Watched(Labeller):
             if kind == 'large':
                 assert self.small_is_done.wait(60)
             time.sleep(0.02)  # for another to come
-            return super().scores(content)
+            return super().settled(content)
         finally:
             if kind == 'small':
                 self.small_is_done.set()

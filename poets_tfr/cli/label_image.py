@@ -44,13 +44,14 @@ def _main(given: dict[str, Any], named: list[str]) -> int:
         pictures = _to_be_sorted(pictures, config)
     model = {name: given[name] for name in names_of(ModelConfig) if name in given}
     labeller = poets_tfr.load(**model).labeller
+    threshold = labeller.threshold(config.min_score)
     sys.stdout.write(output.header(config.format))
     with contextlib.ExitStack() as stack:
         sorter = None
         if config.sort_into:
             sorter = Sorter(config.sort_into, labeller.labels, config.sort_by)
             stack.enter_context(sorter)
-        bad = _label(pictures, labeller, config, sorter)
+        bad = _label(pictures, labeller, config, threshold, sorter)
     if bad and len(pictures) > 1:
         print(f'{bad} of {len(pictures)} pictures could not be labelled.', file=sys.stderr)
     if sorter:
@@ -73,22 +74,29 @@ def _to_be_sorted(pictures: list[str], config: LabelConfig) -> list[str]:
 
 
 def _label(
-    pictures: list[str], labeller: Labeller, config: LabelConfig, sorter: Sorter | None
+    pictures: list[str],
+    labeller: Labeller,
+    config: LabelConfig,
+    threshold: float,
+    sorter: Sorter | None,
 ) -> int:
     """How many could not be decoded."""
     bad = 0
     with progress.bar_beside_output(len(pictures), 'pictures', 'Labelling') as bar:
         for labelled in labeller.label_files(pictures):
             bad += labelled.scores is None
+            least = output.least(threshold, labelled.is_unlike, config.min_score)
             if sorter and labelled.scores is not None:
                 label, score = labeller.best_first(labelled.scores)[0]
-                sorter.put(labelled.path, label if score >= config.min_score else None)
-            _print(labelled, labeller, config, with_path=len(pictures) > 1)
+                sorter.put(labelled.path, label if score >= least else None)
+            _print(labelled, labeller, config, least, with_path=len(pictures) > 1)
             bar.update()
     return bad
 
 
-def _print(labelled: Labelled, labeller: Labeller, config: LabelConfig, with_path: bool) -> None:
+def _print(
+    labelled: Labelled, labeller: Labeller, config: LabelConfig, least: float, with_path: bool
+) -> None:
     if labelled.scores is None:
         sys.stdout.flush()  # where both go to one place, the order is kept
         path = progress.printable(labelled.path)
@@ -96,9 +104,7 @@ def _print(labelled: Labelled, labeller: Labeller, config: LabelConfig, with_pat
         return
     best_first = labeller.best_first(labelled.scores)
     sys.stdout.write(
-        output.lines(
-            labelled.path, best_first, config.format, config.top_k, config.min_score, with_path
-        )
+        output.lines(labelled.path, best_first, config.format, config.top_k, least, with_path)
     )
 
 

@@ -10,12 +10,14 @@ from typing import Any
 
 from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.errors import InputError
+from poets_tfr.export.likeness import Likeness
 from poets_tfr.pictures.preprocess import Preprocessing
 
 FORMAT = 'poets_tfr graph 1'
 FILE = 'poets_tfr.json'  # its name in the exports that are made of files
 _DIGEST = 'sha256'  # of a whole export, in the description that it carries
 _KERAS = 'keras'  # the version that reads a .keras file, this or a newer one; in that file alone
+_WHERE_ASKED_FOR = 'temperature', 'min_score', 'likeness'  # else not a bit of an export changes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +25,9 @@ class Description:
     """labels: in the order of the scores. output_tensor: of the frozen graph.
 
     store_max_side: the conversion's; pictures are scaled down to it before they are labelled, too.
+    temperature: what the trained head was divided by (--calibrate), so that scores are calibrated.
+    likeness: what a picture is unlike all training pictures by (--refuse_unlike); None: not known.
+    min_score: below it an image is unsure (--target_precision), unless something else is asked for.
     """
 
     labels: tuple[str, ...]
@@ -31,6 +36,9 @@ class Description:
     architecture: str
     weights_digest: str
     store_max_side: int = 0
+    temperature: float = 1.0
+    min_score: float = 0.0
+    likeness: Likeness | None = None
 
     @classmethod
     def of(
@@ -51,7 +59,11 @@ class Description:
 
     def to_json(self, keras: str = '') -> str:
         needed = {_KERAS: keras} if keras else {}
-        return json.dumps({'format': FORMAT, **needed, **dataclasses.asdict(self)}, sort_keys=True)
+        value = dataclasses.asdict(self)
+        for field in dataclasses.fields(self):
+            if field.name in _WHERE_ASKED_FOR and value[field.name] == field.default:
+                del value[field.name]
+        return json.dumps({'format': FORMAT, **needed, **value}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | bytes, path: str) -> Description:
@@ -64,7 +76,12 @@ class Description:
                 value.pop(name, None)
             preprocessing = Preprocessing.from_json(value.pop('preprocessing'))
             labels = tuple(value.pop('labels'))
-            return cls(labels=labels, preprocessing=preprocessing, **value)
+            if 'likeness' in value:
+                value['likeness'] = Likeness(**value['likeness'])
+            description = cls(labels=labels, preprocessing=preprocessing, **value)
+            if not (description.temperature > 0 and 0 <= description.min_score <= 1):
+                raise ValueError('temperature or min_score')
+            return description
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f'--graph: {path} was written by another version of this program, or is damaged '

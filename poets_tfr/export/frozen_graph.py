@@ -11,6 +11,7 @@ Beside them a node that nothing flows through holds the description, with a dige
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ CONTENTS_TENSOR = 'DecodeJpeg/contents:0'
 INPUT_TENSOR = 'input:0'
 DESCRIPTION_NODE = 'poets_tfr/description'
 _WEIGHTS_NODE = 'final_training_ops/weights/final_weights'
+_PRODUCT_NODE = 'final_training_ops/Wx_plus_b/MatMul'
 _BIASES_NODE = 'final_training_ops/biases/final_biases'
 
 
@@ -60,6 +62,12 @@ class FrozenGraph:
                 node.attr['value'].tensor.CopyFrom(tensor)
         return self._graph_def
 
+    def describe(self, **found: Any) -> None:
+        """Has the description say what is known once the head is trained."""
+        self.description = dataclasses.replace(self.description, **found)
+        node = _description_node(self._graph_def)
+        _described(self._graph_def, node)(self.description.to_json())
+
     def save(self, path: str, weights: np.ndarray, biases: np.ndarray) -> None:
         """Atomic, and the same bytes for the same head."""
         files.write_bytes(path, sealed(self.with_head(weights, biases)))
@@ -71,6 +79,13 @@ def head_of(graph_def: Any) -> tuple[np.ndarray, np.ndarray]:
 
     tensors = {node.name: node.attr['value'].tensor for node in graph_def.node}
     return tf.make_ndarray(tensors[_WEIGHTS_NODE]), tf.make_ndarray(tensors[_BIASES_NODE])
+
+
+def features_tensor(graph_def: Any) -> str:
+    """The name of the tensor that the head of a graph of ours is fed with."""
+    (node,) = (node for node in graph_def.node if node.name == _PRODUCT_NODE)
+    name: str = node.input[0]
+    return name if ':' in name else f'{name}:0'
 
 
 def serialized(graph_def: Any) -> bytes:
@@ -166,7 +181,7 @@ def _build(backbone: Backbone, description: Description, final_tensor_name: str)
             np.zeros([backbone.feature_width, classes], np.float32), name=_WEIGHTS_NODE
         )
         biases = tf.constant(np.zeros([classes], np.float32), name=_BIASES_NODE)
-        product = tf.matmul(features, weights, name='final_training_ops/Wx_plus_b/MatMul')
+        product = tf.matmul(features, weights, name=_PRODUCT_NODE)
         logits = tf.add(product, biases, name='final_training_ops/Wx_plus_b/add')
         scores = tf.nn.softmax(logits, name=final_tensor_name)
         if scores.name != description.output_tensor:

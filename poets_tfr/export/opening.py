@@ -22,6 +22,7 @@ from poets_tfr.pictures.preprocess import Preprocessing
 log = logging.getLogger('poets_tfr')
 
 Scores = Callable[[Sequence[bytes]], np.ndarray]
+ScoresAndFeatures = Callable[[Sequence[bytes]], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +30,13 @@ class OpenExport:
     """scores: the bytes of n stored pictures (upright JPEG or PNG) -> float32 [n, classes].
 
     description: None of a graph that another program wrote.
+    scores_and_features: the same, and features float32 [n, width]; None where no likeness is known.
     """
 
     path: str
     scores: Scores
     description: Description | None
+    scores_and_features: ScoresAndFeatures | None = None
 
 
 def open_export(path: str, feeding: Feeding | None = None) -> OpenExport:
@@ -47,6 +50,7 @@ def open_export(path: str, feeding: Feeding | None = None) -> OpenExport:
       InputError: there is no such export, it is damaged, or it cannot be told how to feed it.
     """
     feeding = feeding or Feeding()
+    both = None
     if not files.exists(path):
         raise InputError(f'--graph: {path} not found. tools/retrain.py writes it.')
     if os.path.isdir(path):
@@ -61,10 +65,17 @@ def open_export(path: str, feeding: Feeding | None = None) -> OpenExport:
         graph_def, found = frozen_graph.parse(content, path)
         if found is None or _asks_for_another_node(feeding, found):
             feeding = _completed(feeding, found) if found else feeding
-            return OpenExport(path, _one_by_one(ForeignGraph(path, graph_def, feeding)), found)
-        scores, description = _graph_scores(path, graph_def, found), found
+            # Both are of our own node's scores.
+            said = found and dataclasses.replace(found, min_score=0.0, likeness=None)
+            return OpenExport(path, _one_by_one(ForeignGraph(path, graph_def, feeding)), said)
+        scored, description = _graph_scores(path, graph_def, found), found
+        scores, both = _scores_of(scored), scored if found.likeness else None
     _warn_of_overrides(path, description.preprocessing, feeding)
-    return OpenExport(path, scores, description)
+    return OpenExport(path, scores, description, both)
+
+
+def _scores_of(both: ScoresAndFeatures) -> Scores:
+    return lambda encoded: both(encoded)[0]
 
 
 def _one_by_one(graph: ForeignGraph) -> Scores:
@@ -108,18 +119,23 @@ def _warn_of_overrides(path: str, wants: Preprocessing, feeding: Feeding) -> Non
             )  # fmt: skip
 
 
-def _graph_scores(path: str, graph_def: Any, description: Description) -> Scores:
-    """Raises InputError where the graph does not fit together: those of 0.1 have no digest."""
+def _graph_scores(path: str, graph_def: Any, description: Description) -> ScoresAndFeatures:
+    """Where no likeness is known, the scores stand in the features' place: those cost time.
+
+    Raises InputError where the graph does not fit together: those of 0.1 have no digest.
+    """
     import tensorflow as tf
 
     def score(encoded: Any) -> Any:
         pictures = preprocess.batch_from_encoded(encoded, description.preprocessing)
-        (scores,) = tf.graph_util.import_graph_def(
+        wanted = [description.output_tensor]
+        if description.likeness:
+            wanted.append(frozen_graph.features_tensor(graph_def))
+        return tf.graph_util.import_graph_def(
             graph_def,
             input_map={frozen_graph.INPUT_TENSOR: pictures},
-            return_elements=[description.output_tensor],
+            return_elements=wanted,
         )
-        return scores
 
     traced = tf.function(score, [tf.TensorSpec([None], tf.string)], autograph=False)
     try:
@@ -127,4 +143,9 @@ def _graph_scores(path: str, graph_def: Any, description: Description) -> Scores
     except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise InputError(f'--graph: {path} does not load: {reason}') from None
-    return lambda encoded: compiled(tf.constant(list(encoded))).numpy()
+
+    def both(encoded: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        found = compiled(tf.constant(list(encoded)))
+        return found[0].numpy(), found[-1].numpy()
+
+    return both

@@ -9,6 +9,7 @@ saved_model_dir/
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -28,6 +29,7 @@ from poets_tfr.pictures import preprocess
 from poets_tfr.training import head as heads
 from poets_tfr.training.head import Head
 
+_OUTPUT_TENSOR = 'final_result:0'  # in the description alone: a SavedModel has signatures
 _DESCRIPTION = os.path.join('assets.extra', descriptions.FILE)
 
 
@@ -48,8 +50,7 @@ def save(
     directory: str,
     backbone: Backbone,
     head: Head,
-    labels: Sequence[str],
-    store_max_side: int = 0,
+    description: Description,
 ) -> str:
     """Writes the model as the next version; where the newest is this very model, nothing.
 
@@ -65,7 +66,7 @@ def save(
 
     writable.refuse([fault(directory)])
     directory = os.path.abspath(directory)
-    description = Description.of(backbone, labels, store_max_side=store_max_side)
+    description = dataclasses.replace(description, output_tensor=_OUTPUT_TENSOR)
     model = {'description': json.loads(description.to_json()), 'head': _digest(head)}
     versions = _versions(directory)
     newest = os.path.join(directory, str(versions[-1])) if versions else ''

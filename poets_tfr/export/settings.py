@@ -83,3 +83,25 @@ class ExportConfig(Settings):
         if self.intermediate_store_frequency:
             directory = self.intermediate_output_graphs_dir
             require(self, 'intermediate_output_graphs_dir', 'a path', bool(directory))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConfidenceConfig(Settings):
+    """What the exported scores say of how sure they are; all of it by the validation split."""
+
+    TITLE: ClassVar[str] = 'How sure scores are'
+
+    # fmt: off
+    calibrate: bool = setting(False,
+        'Divide the exported head by the temperature that gives the validation images the least '
+        'cross entropy, so that a score of 0.8 is right 8 times in 10; no label changes.')
+    target_precision: float = setting(0.0,
+        'Store with the exports the lowest score from which on this share (of 1) of the validation '
+        'images is classified correctly; poets-label and poets-serve call images below it unsure; '
+        '0: none.', within(0, 1, '0 (no threshold) to 1'), affects='output')
+    refuse_unlike: float = setting(0.0,
+        'Store with the exports how far an image may be from the training images, so that this '
+        'share (of 1) of the validation images is farther; poets-label and poets-serve call such '
+        'images unsure (by a graph; other exports give no features); 0: none.',
+        within(0, 0.5, '0 (refuse none) to 0.5'), affects='output')
+    # fmt: on

@@ -108,9 +108,7 @@ def write_exports(
             dataclasses.replace(exact, flag='inference_graph', path=output.inference_graph)
         )
     if output.saved_model_dir:
-        version = saved_model.save(
-            output.saved_model_dir, backbone, head, description.labels, description.store_max_side
-        )
+        version = saved_model.save(output.saved_model_dir, backbone, head, description)
         log.info('Saved model: %s', version)
         exports.append(dataclasses.replace(exact, flag='saved_model_dir', path=version))
     if output.tflite_output:

@@ -60,6 +60,11 @@ class Classifier:
         """The classes by name, in the order in which the model was trained on them."""
         return self.labeller.labels
 
+    @property
+    def min_score(self) -> float:
+        """A label with a lower score is not to be relied on (`target_precision`); 0: no such."""
+        return self.labeller.min_score
+
     def predict(self, images: Any) -> Any:
         """One image gives a `Prediction`; a list or a folder gives a list of them, in its order.
 

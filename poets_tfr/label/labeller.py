@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,11 +32,18 @@ class Labelled:
 
     scores: float32 [classes], summing to 1; None where the file is no whole picture.
     reason: why there are no scores; else ''.
+    is_unlike: whether it is farther from all training pictures than the export allows.
     """
 
     path: str
     scores: np.ndarray | None
     reason: str = ''
+    is_unlike: bool = False
+
+
+class _Scored(NamedTuple):
+    scores: np.ndarray
+    is_unlike: bool
 
 
 class Labeller:
@@ -44,6 +52,7 @@ class Labeller:
     labels: in the order of the scores.
     places: where a label stands in that order, also by the name that the export itself gives it.
     store_max_side: what larger pictures are scaled down to first, as the training's were; 0: none.
+    min_score: the export's own threshold, below which a picture is unsure; 0: none.
     """
 
     def __init__(self, graph: str, labels: str | None = None, feeding: Feeding | None = None):
@@ -62,6 +71,8 @@ class Labeller:
         description = self._export.description
         own = list(description.labels) if description else None
         self.store_max_side = description.store_max_side if description else 0
+        self.min_score = description.min_score if description else 0.0
+        self._likeness = description.likeness if description else None
         if labels is None and own is None:
             raise InputError(f'--labels: {graph} does not carry its labels: name the file of them.')
         if named is not None and own is not None:
@@ -70,6 +81,30 @@ class Labeller:
         self.places = {
             label: place for names in (own or [], self.labels) for place, label in enumerate(names)
         }
+
+    def threshold(self, asked: float | None) -> float:
+        """What was asked for; else the export's own, which is told."""
+        if asked is not None:
+            return asked
+        if self.min_score:
+            log.warning(
+                'NOTE: labels below a score of %.4f are left out, as %s says (--target_precision); '
+                '--min_score=0 gives all.', self.min_score, self._export.path,
+            )  # fmt: skip
+        if self._likeness and not self._export.scores_and_features:
+            log.warning(
+                'NOTE: %s gives no features, so that pictures unlike those of the training are not '
+                'told (--refuse_unlike): label with the graph for that.', self._export.path,
+            )  # fmt: skip
+        return self.min_score
+
+    def settled(self, content: bytes) -> Labelled:
+        """For the bytes of one picture file. Raises codecs.BadPictureError."""
+        with codecs.pillow_silenced():
+            (found,) = self._scores_of([content])
+        if isinstance(found, BadPictureError):
+            raise found
+        return Labelled('', found.scores, is_unlike=found.is_unlike)
 
     def scores(self, content: bytes) -> np.ndarray:
         """float32 [classes], summing to 1, for the bytes of one picture file.
@@ -85,7 +120,8 @@ class Labeller:
     def scores_of(self, contents: Sequence[bytes]) -> list[np.ndarray | BadPictureError]:
         """For the bytes of each picture file its scores, or why it has none."""
         with codecs.pillow_silenced():
-            return self._scores_of(contents)
+            found = self._scores_of(contents)
+        return [each.scores if isinstance(each, _Scored) else each for each in found]
 
     def label_files(self, paths: Iterable[str]) -> Iterator[Labelled]:
         """Labels any number of picture files, in their order, a batch at a time."""
@@ -114,11 +150,11 @@ class Labeller:
         return [
             Labelled(path, None, str(each))
             if isinstance(each, BadPictureError)
-            else Labelled(path, each)
+            else Labelled(path, each.scores, is_unlike=each.is_unlike)
             for path, each in zip(paths, found, strict=True)
         ]
 
-    def _scores_of(self, contents: Sequence[bytes]) -> list[np.ndarray | BadPictureError]:
+    def _scores_of(self, contents: Sequence[bytes]) -> list[_Scored | BadPictureError]:
         import tensorflow as tf
 
         settled = [self._settle(content, check=False) for content in contents]
@@ -132,10 +168,9 @@ class Labeller:
 
     def _scored(
         self, settled: Sequence[bytes | BadPictureError]
-    ) -> list[np.ndarray | BadPictureError]:
+    ) -> list[_Scored | BadPictureError]:
         encoded = [each for each in settled if isinstance(each, bytes)]
-        scores = self.scores_of_stored(encoded)
-        rows = iter(scores)
+        rows = map(_Scored, *self._scores_and_unlike(encoded))
         return [next(rows) if isinstance(each, bytes) else each for each in settled]
 
     def _settle(self, content: bytes, check: bool) -> bytes | BadPictureError:
@@ -143,6 +178,13 @@ class Labeller:
             return codecs.store(content, max_side=self.store_max_side, check=check).encoded
         except BadPictureError as error:
             return error
+
+    def _scores_and_unlike(self, encoded: Sequence[bytes]) -> tuple[np.ndarray, list[bool]]:
+        both = self._export.scores_and_features
+        if not (encoded and self._likeness and both):
+            return self.scores_of_stored(encoded), [False] * len(encoded)
+        scores, features = both(encoded)
+        return scores, self._likeness.is_unlike(features).tolist()
 
     def scores_of_stored(self, encoded: Sequence[bytes]) -> np.ndarray:
         """float32 [n, classes] for the bytes that records hold: `image/encoded`."""

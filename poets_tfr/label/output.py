@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,6 +54,11 @@ def lines(
         return _csv(rows)
     # Escaped as JSON strings are: no name can add a column or a line.
     return ''.join('\t'.join(json_cell(str(cell)) for cell in row) + '\n' for row in rows)
+
+
+def least(min_score: float, is_unlike: bool, asked: float | None) -> float:
+    """The score that a picture needs: one unlike the training's has none, unless all are wanted."""
+    return math.inf if is_unlike and asked != 0 else min_score
 
 
 def as_json(

@@ -1,7 +1,7 @@
 """A page on which pictures are dropped and bars appear, and the same for scripts, as JSON.
 
     GET  /            the page
-    GET  /model       what labels: {"graph": ..., "labels": [...]}
+    GET  /model       what labels: {"graph": ..., "labels": [...], "min_score": ...}
     POST /label       the bytes of one picture file -> {"label": ..., "labels": [...], ...}
 
 Nothing is stored.
@@ -38,6 +38,7 @@ class Application(serving.Site):
 
     def __init__(self, labeller: Labeller, graph: str, config: ServeConfig):
         self._labeller, self._graph, self._config = labeller, graph, config
+        self._min_score = labeller.threshold(config.min_score)
         self._small_turns = threading.BoundedSemaphore(_SMALL_AT_ONCE)
         self._large_turn = threading.BoundedSemaphore(1)
         rules = [
@@ -49,7 +50,8 @@ class Application(serving.Site):
 
     def _model(self, request: Request) -> Response:
         labels = [printable(label) for label in self._labeller.labels]
-        return serving.as_json({'graph': self._graph, 'labels': labels})
+        answer = {'graph': self._graph, 'labels': labels, 'min_score': self._min_score}
+        return serving.as_json(answer)
 
     def _label(self, request: Request) -> Response:
         limit_mib = self._config.max_upload_mib
@@ -62,9 +64,11 @@ class Application(serving.Site):
             header = headers.read(content)
             is_large = header.width * header.height > _LARGE_PIXELS
             with self._large_turn if is_large else self._small_turns:
-                scores = self._labeller.scores(content)
+                labelled = self._labeller.settled(content)
         except BadPictureError as error:
             raise exceptions.UnsupportedMediaType(f'No picture to label: {error}.') from None
-        best_first = self._labeller.best_first(scores)
-        answer = output.as_json(best_first, self._config.top_k, self._config.min_score)
+        assert labelled.scores is not None
+        best_first = self._labeller.best_first(labelled.scores)
+        least = output.least(self._min_score, labelled.is_unlike, self._config.min_score)
+        answer = output.as_json(best_first, self._config.top_k, least)
         return serving.as_json({**answer, 'seconds': time.perf_counter() - start})

@@ -40,10 +40,11 @@ def _top_k() -> int:
     return found
 
 
-def _min_score() -> float:
-    found: float = setting(
-        0.0,
-        "Labels below this score are left out; with none left an image is 'unsure'.",
+def _min_score() -> float | None:
+    found: float | None = setting(
+        None,
+        "Labels below this score are left out; with none left an image is 'unsure'. By default "
+        'what the model carries (--target_precision), else 0: none.',
         within(0, 1),
         affects='output',
     )
@@ -100,7 +101,7 @@ class LabelConfig(Settings):
         affects='output')
     # fmt: on
     top_k: int = _top_k()
-    min_score: float = _min_score()
+    min_score: float | None = _min_score()
 
     def check(self) -> None:
         if not self.sort_into:
@@ -158,4 +159,4 @@ class ServeConfig(Settings):
         within(1, 1024), affects='output')
     # fmt: on
     top_k: int = _top_k()
-    min_score: float = _min_score()
+    min_score: float | None = _min_score()

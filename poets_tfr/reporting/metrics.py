@@ -227,6 +227,11 @@ def measure(predictions: Predictions) -> Metrics:
     return dataclasses.replace(figures, macro_accuracy=float(seen.mean()) if len(seen) else np.nan)
 
 
+def calibration_error(predictions: Predictions) -> float:
+    """The expected calibration error: see `Calibration`."""
+    return _calibration(predictions).error
+
+
 def wilson_interval(right: int, pictures: int) -> tuple[float, float]:
     """Where the accuracy on endless images lies, with 95 % confidence (Wilson 1927).
 

@@ -65,6 +65,7 @@ class Report:
     timings: stage -> seconds.
     digests: input or output -> sha256.
     outputs: flag -> path, of what was written.
+    confidence: what --calibrate found, as run.confidence has it.
     self_test: what export.self_test found.
     examples: of the classes that the mistakes are about, one each.
     duplicates: of images of the same bytes, `copies`, and contents `across_splits` and
@@ -86,6 +87,7 @@ class Report:
     left_out: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     evaluations: Sequence[Evaluation] = ()
     outputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    confidence: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     self_test: Mapping[str, Any] | None = None
     examples: Sequence[Example] = ()
     duplicates: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -124,6 +126,7 @@ class Report:
             'outputs': dict(self.outputs),
             'lists': dict(self.lists),
             'examine': self.examine,
+            'confidence': dict(self.confidence),
             'self_test': dict(self.self_test) if self.self_test is not None else None,
         }
 

@@ -42,6 +42,9 @@ def check_validation(config: RunConfig, records: Records) -> None:
         '--head_search': config.head.head_search == 'auto',
         '--early_stopping_patience': config.head.early_stopping_patience > 0,
         '--fine_tune_from': config.fine_tune.is_on,
+        '--calibrate': config.confidence.calibrate,
+        '--target_precision': config.confidence.target_precision > 0,
+        '--refuse_unlike': config.confidence.refuse_unlike > 0,
     }
     for flag, is_on in asked.items():
         if is_on and not records.splits['validation']:

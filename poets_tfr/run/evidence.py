@@ -67,20 +67,28 @@ class Evidence:
 
 
 def predictions_of(
-    config: RunConfig, labels: Sequence[str], splits: Mapping[str, SplitFeatures], head: Head
+    config: RunConfig, splits: Mapping[str, SplitFeatures], head: Head
 ) -> dict[str, Predictions]:
     """Every validation image, and the test as it was asked for."""
     predictions = {}
     if 'validation' in splits:
         predictions['validation'] = predict(head, splits['validation'])
-    if 'test' not in splits:
+    if 'test' in splits:
+        batch_size = config.head.test_batch_size
+        predictions['test'] = predict(head, splits['test'], batch_size, config.head)
+    return predictions
+
+
+def log_test(
+    config: RunConfig, labels: Sequence[str], predictions: Mapping[str, Predictions]
+) -> None:
+    tested = predictions.get('test')
+    if tested is None:
         log.info('No test pictures (--testing_percentage=0): no final test accuracy.')
-        return predictions
-    tested = predict(head, splits['test'], config.head.test_batch_size, config.head)
+        return
     log.info('Final test accuracy = %.1f%% (N=%d)', tested.accuracy * 100, len(tested))
     if config.reporting.print_misclassified_test_images:
         _log_misclassified(tested, config.conversion.place, labels)
-    return {**predictions, 'test': tested}
 
 
 def show(run: Evidence, summaries: Summaries) -> dict[str, Metrics]:
@@ -115,6 +123,7 @@ def save_report(
     run: Evidence,
     figures: Mapping[str, Metrics],
     timings: Mapping[str, float],
+    confidence: Mapping[str, Any],
     self_test: Mapping[str, Any] | None = None,
 ) -> Run:
     """Writes report.json and report.html into summaries_dir; gives what came of the run."""
@@ -136,6 +145,7 @@ def save_report(
             left_out=_left_out(manifest),
             evaluations=run.evaluations,
             outputs={name: files.absolute(path) for name, path in config.written.items()},
+            confidence=confidence,
             self_test=self_test,
             examples=_examples(run, rows),
             duplicates=run.records.duplicates(),

@@ -15,7 +15,16 @@ from poets_tfr.records.reading import Records
 from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.reporting.about import versions
 from poets_tfr.reporting.summaries import Summaries
-from poets_tfr.run import checks, evidence, exporting, flagfile, folders, summary, training
+from poets_tfr.run import (
+    checks,
+    confidence,
+    evidence,
+    exporting,
+    flagfile,
+    folders,
+    summary,
+    training,
+)
 from poets_tfr.run.evidence import Evidence
 from poets_tfr.run.result import Run
 from poets_tfr.run.settings import RunConfig
@@ -97,7 +106,10 @@ def _all_stages(config: RunConfig, listing: Listing | None) -> Run | None:
             with timed(timings, 'fine_tuning'):
                 trained = training.better_by_fine_tuning(work, tuning, trained, summaries)
             graph = exporting.trial_export(work, trained.backbone)
-        predictions = evidence.predictions_of(config, records.labels, trained.splits, trained.head)
+        trained, predictions, found, described = confidence.of(work, trained)
+        evidence.log_test(config, records.labels, predictions)
+        confidence.tell(found, predictions)
+        graph.describe(**described)
         with timed(timings, 'export'):
             exports = exporting.export(work, graph, trained)
         verdicts = export_check.begun(
@@ -110,7 +122,7 @@ def _all_stages(config: RunConfig, listing: Listing | None) -> Run | None:
             figures = evidence.show(run, summaries)
         with timed(timings, 'self-test'):
             verdict = verdicts()
-    result = evidence.save_report(run, figures, timings, verdict)
+    result = evidence.save_report(run, figures, timings, found, verdict)
     cluster.wait_for_all('the other workers')
     if verdict:
         export_check.check(verdict)

@@ -37,6 +37,11 @@ class Run:
     left_out: found, skipped, ignored (how many files) and skip_reasons (reason -> how many); of
       corrected images relabelled, too.
     digests: what the run was made from, and its graph and labels -> their SHA-256.
+    confidence: what `calibrate` found: `calibration`, with the temperature, and the
+      calibration_error and cross_entropy of each split before and after; and what
+      `target_precision` found: `threshold`, with min_score, and each split's precision and
+      coverage. And of `refuse_unlike`: `unlike`, with the images of each split that it refuses.
+      Empty without.
     finished: when, ISO 8601, UTC.
 
     >>> run = poets_tfr.train('~/pets')                           # doctest: +SKIP
@@ -55,6 +60,7 @@ class Run:
     images: Mapping[str, Mapping[str, int]]
     left_out: Mapping[str, Any]
     digests: Mapping[str, str]
+    confidence: Mapping[str, Any]
     finished: str
 
     @classmethod
@@ -90,6 +96,7 @@ class Run:
             images={s: report.by_label(of, labels) for s, of in value['pictures'].items()},
             left_out=value.get('left_out', {}),
             digests=value['digests'],
+            confidence=value.get('confidence', {}),
             finished=value['finished'],
         )
 

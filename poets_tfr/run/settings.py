@@ -12,7 +12,7 @@ from poets_tfr import files
 from poets_tfr.backbones.settings import INCEPTION_V3, BackboneConfig
 from poets_tfr.distribution import DistributionConfig
 from poets_tfr.errors import InputError
-from poets_tfr.export.settings import ExportConfig
+from poets_tfr.export.settings import ConfidenceConfig, ExportConfig
 from poets_tfr.extraction.settings import ExtractionConfig
 from poets_tfr.pictures.settings import DistortionConfig
 from poets_tfr.places import user_cache_dir
@@ -71,6 +71,7 @@ class RunConfig:
     head: HeadConfig = HeadConfig()
     distortions: DistortionConfig = DistortionConfig()
     fine_tune: FineTuneConfig = FineTuneConfig()
+    confidence: ConfidenceConfig = ConfidenceConfig()
     export: ExportConfig = ExportConfig()
     reporting: ReportingConfig = ReportingConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()

@@ -69,7 +69,9 @@ def _from_graph(path: str, backbone: Backbone) -> FormerHead:
     found = description.weights_digest, description.preprocessing
     if found != (backbone.digest, backbone.preprocessing):
         raise _other_backbone(path, description.architecture, backbone)
-    return FormerHead(description.labels, *frozen_graph.head_of(graph_def))
+    # As it was trained: what --calibrate folded into it would be folded in once more.
+    head = (part * np.float32(description.temperature) for part in frozen_graph.head_of(graph_def))
+    return FormerHead(description.labels, *head)
 
 
 def _from_checkpoint(path: str, backbone: Backbone) -> FormerHead:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -71,9 +73,22 @@ def predict(
     )
     rows = sampler.draw(0).numpy()
     scores = np.empty((len(rows), classes), np.float32)
-    for first in range(0, len(rows), _ROWS_AT_ONCE):
-        chosen = slice(first, first + _ROWS_AT_ONCE)
-        logits = heads.logits(head, split.features[rows[chosen]])
+    for chosen, logits in _logits(head, split, rows):
         scores[chosen] = tf.nn.softmax(logits).numpy()
     paths = tuple(split.paths[row] for row in rows.tolist())
     return Predictions(paths, split.labels[rows], scores)
+
+
+def logits_of(head: Head, split: SplitFeatures) -> np.ndarray:
+    """float32 [n, classes]: what the softmax is taken of, for every picture of a split."""
+    found = np.empty((len(split), int(head.biases.shape[0])), np.float32)
+    for chosen, logits in _logits(head, split, np.arange(len(split))):
+        found[chosen] = logits.numpy()
+    return found
+
+
+def _logits(head: Head, split: SplitFeatures, rows: np.ndarray) -> Iterator[tuple[slice, Any]]:
+    """Of these pictures, some at a time: where they stand in `rows`, and their logits."""
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        chosen = slice(first, first + _ROWS_AT_ONCE)
+        yield chosen, heads.logits(head, split.features[rows[chosen]])

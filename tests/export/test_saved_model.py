@@ -24,6 +24,7 @@ from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.backbones.settings import BackboneConfig
 from poets_tfr.errors import InputError
 from poets_tfr.export import saved_model
+from poets_tfr.export.description import Description
 from poets_tfr.label.labeller import Labeller
 from poets_tfr.training.head import Head
 
@@ -97,6 +98,10 @@ def head(scale: float) -> Head:
     return Head(tf.constant(rng.normal(0, scale, (1001, 2)), tf.float32), tf.zeros(2))
 
 
+def described(backbone: Backbone, *labels: str) -> Description:
+    return Description.of(backbone, labels)
+
+
 def test_each_model_is_a_version(backbone: Backbone, tmp_path: Path, pngs: list[bytes]) -> None:
     """TensorFlow Serving loads the highest number; the models before it stay as they are."""
 
@@ -108,15 +113,15 @@ def test_each_model_is_a_version(backbone: Backbone, tmp_path: Path, pngs: list[
     killed.wait()
     host = os.path.basename(files.part_of('x')).split('.')[2]
     (tmp_path / f'model/.new.{host}.{killed.pid}.0123abcd.part/new').mkdir(parents=True)
-    labels = ['a', 'b']
-    first = saved_model.save(f'{tmp_path}/model/', backbone, head(0.01), labels)
+    ab, ac = described(backbone, 'a', 'b'), described(backbone, 'a', 'c')
+    first = saved_model.save(f'{tmp_path}/model/', backbone, head(0.01), ab)
     assert first == f'{tmp_path}/model/1'
-    assert saved_model.save(f'{tmp_path}/model', backbone, head(0.01), labels) == first
+    assert saved_model.save(f'{tmp_path}/model', backbone, head(0.01), ab) == first
     before = score('model')
-    assert saved_model.save(f'{tmp_path}/model', backbone, head(0.1), labels).endswith('/2')
+    assert saved_model.save(f'{tmp_path}/model', backbone, head(0.1), ab).endswith('/2')
     assert abs(score('model') - before).max() > 0.05
     np.testing.assert_array_equal(score('model/1'), before)
-    assert saved_model.save(f'{tmp_path}/model', backbone, head(0.1), ['a', 'c']).endswith('/3')
+    assert saved_model.save(f'{tmp_path}/model', backbone, head(0.1), ac).endswith('/3')
     assert sorted(path.name for path in (tmp_path / 'model').iterdir()) == ['1', '2', '3']
     assert (tmp_path / 'model/1').stat().st_mode & 0o555 == 0o555, 'servers of other users read it'
 
@@ -129,7 +134,7 @@ def test_a_foreign_folder_is_refused(backbone: Backbone, tmp_path: Path) -> None
     fault = saved_model.fault(str(directory))
     assert fault.startswith(f'--saved_model_dir={directory} holds something else (saved_model.pb)')
     with pytest.raises(InputError, match=re.escape(fault.removeprefix('--'))):
-        saved_model.save(str(directory), backbone, head(0.1), ['a', 'b'])
+        saved_model.save(str(directory), backbone, head(0.1), described(backbone, 'a', 'b'))
     assert (directory / 'saved_model.pb').read_bytes() == b'dear'
     assert [path.name for path in tmp_path.iterdir()] == ['model']
 
@@ -145,7 +150,7 @@ def test_a_folder_that_tensorflow_takes_for_a_pattern(
 ) -> None:
     scores = []
     for folder in 'plain', r'a[1] b* c?\d':
-        saved_model.save(str(tmp_path / folder), backbone, head(0.1), ['a', 'b'])
+        saved_model.save(str(tmp_path / folder), backbone, head(0.1), described(backbone, 'a', 'b'))
         scores.append(Labeller(str(tmp_path / folder)).scores_of_stored(pngs))
     np.testing.assert_array_equal(scores[0], scores[1])
 
@@ -161,6 +166,6 @@ def test_a_fault_of_saving_is_of_the_folder(
 
     monkeypatch.setattr(tf.saved_model, 'save', full)
     with pytest.raises(OSError, match='No space left') as raised:
-        saved_model.save(str(tmp_path), backbone, head(0.1), ['a', 'b'])
+        saved_model.save(str(tmp_path), backbone, head(0.1), described(backbone, 'a', 'b'))
     assert raised.value.filename == str(tmp_path)
     assert not list(tmp_path.iterdir())
