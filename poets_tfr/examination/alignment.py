@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from poets_tfr.parallel import cores, left_on_interrupt, ordered
+
 _LEVELS = (16, 6), (32, 6)  # pixels a side, and steps
 _LEAST_SCALE, _MOST_SCALE = 0.8, 1.25  # beyond, two pictures that share a part are no copies
-_PAIRS_AT_ONCE = 512
+_PAIRS_AT_ONCE, _UNALIGNED_AT_ONCE = 512, 1 << 16
 _NEARLY = 0.08
 _LEAST_DETAILS = 0.85  # copies have 0.94 and more, fields below a sky half of it
 
@@ -33,11 +35,14 @@ def similarity(grey: np.ndarray, pairs: np.ndarray, enough: float) -> np.ndarray
 
 
 def _similarity(grey: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    found = np.empty(len(pairs), np.float32)
-    for first in range(0, len(pairs), _PAIRS_AT_ONCE):
-        one, other = pairs[first : first + _PAIRS_AT_ONCE].T
-        found[first : first + _PAIRS_AT_ONCE] = _aligned(grey[one], grey[other])
-    return found
+    blocks = (pairs[at : at + _PAIRS_AT_ONCE] for at in range(0, len(pairs), _PAIRS_AT_ONCE))
+
+    def align(block: np.ndarray) -> np.ndarray:
+        return _aligned(grey[block[:, 0]], grey[block[:, 1]])
+
+    with left_on_interrupt(cores()) as pool:
+        found = list(ordered(pool, align, blocks, 2 * cores()))
+    return np.concatenate([np.empty(0, np.float32), *found])
 
 
 def unaligned(grey: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -45,7 +50,11 @@ def unaligned(grey: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     small = _shrunk(grey, 16).reshape(len(grey), -1)
     small -= small.mean(axis=1, keepdims=True)
     small /= np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-3)
-    return np.einsum('pi,pi->p', small[pairs[:, 0]], small[pairs[:, 1]])
+    found = np.empty(len(pairs), np.float32)
+    for first in range(0, len(pairs), _UNALIGNED_AT_ONCE):  # 2 KB a pair
+        one, other = pairs[first : first + _UNALIGNED_AT_ONCE].T
+        np.einsum('pi,pi->p', small[one], small[other], out=found[first : first + len(one)])
+    return found
 
 
 def _shrunk(grey: np.ndarray, side: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import browser
 import colours
 import graphs
 import numpy as np
@@ -111,12 +112,29 @@ def test_the_summary_is_short_and_names_the_page(examined: Examined) -> None:
 def test_the_page_is_whole_and_nothing_on_it_runs(examined: Examined) -> None:
     assert sorted(path.name for path in examined.out.iterdir()) == FILES
     page = (examined.out / 'examine.html').read_text()
+    said = examined.out_text[examined.out_text.index('Likely mislabelled') :].splitlines()
+    assert set(said[:-1]) <= {line.removeprefix('<pre>') for line in page.splitlines()}
     assert '<script' not in page
     assert '&lt;script&gt;' in page
     assert "default-src 'none'" in page
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert 'red roses: likely bluebells' in page
     assert page.count('data:image/jpeg;base64,') >= 9 + 5 + 3
+
+
+def test_the_page_fits_a_phone_and_breaks_no_words(examined: Examined, tmp_path: Path) -> None:
+    with browser.started(tmp_path) as chromium:
+        size = {'height': 900, 'deviceScaleFactor': 1, 'mobile': False}
+        for width in 400, 1280:
+            chromium.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', size | {'width': width})
+            chromium.get((examined.out / 'examine.html').as_uri())
+            assert chromium.execute_script('return document.documentElement.scrollWidth') == width
+            heights = chromium.execute_script(
+                "return [...document.querySelectorAll('#classes tbody tr')]"
+                '.map(row => row.clientHeight)'
+            )
+            assert max(heights) < 70, 'a name of two words takes two lines'
+        assert not browser.complaints(chromium)
 
 
 def test_conversion_keeps_near_duplicates_in_one_split(examined: Examined, tmp_path: Path) -> None:

@@ -234,3 +234,16 @@ def test_twice_as_many_pictures_by_hand() -> None:
     alone = Curve([1, 2, 4, 8], (1 - mistakes)[None], of_class)
     assert np.isnan(alone.error).all()
     assert np.isnan(alone.doubled()[1])
+
+
+def test_pairs_are_looked_at_in_blocks_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    grey = np.stack([thumbnail(picture(row)) for row in range(4)])
+    pairs = np.array([[0, 1], [1, 1], [2, 3], [0, 3], [3, 3], [1, 2], [0, 0]])
+    whole = alignment.unaligned(grey, pairs), alignment.similarity(grey, pairs, 0.975)
+    monkeypatch.setattr(alignment, '_PAIRS_AT_ONCE', 3)
+    monkeypatch.setattr(alignment, '_UNALIGNED_AT_ONCE', 3)
+    blocks = alignment.unaligned(grey, pairs), alignment.similarity(grey, pairs, 0.975)
+    for one, other in zip(whole, blocks, strict=True):
+        assert other == pytest.approx(one, abs=1e-5)
+    assert np.flatnonzero(blocks[1] > 0.99).tolist() == [1, 4, 6]
+    assert len(alignment.similarity(grey, pairs[:0], 0.975)) == 0
