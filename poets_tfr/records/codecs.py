@@ -1,8 +1,8 @@
 """A file's bytes -> what the record stores: an upright RGB picture as JPEG or PNG.
 
 The one code path for conversion and for labelling. A file that TensorFlow's `decode_jpeg` already
-shows correctly is stored byte for byte; the rest is decoded and stored again, lossless kinds as PNG,
-lossy ones as JPEG of quality 95.
+shows as it should is stored byte for byte; the rest is decoded and stored again, lossless kinds as
+PNG, lossy ones as JPEG of quality 95.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _OF_0_1 = 'damaged or truncated JPEG data ('  # it took none that lacked its end
 class StoredPicture:
     """What a record holds of a picture.
 
-    encoded: upright JPEG or PNG bytes that `tf.io.decode_jpeg(encoded, channels=3)` shows correctly.
+    encoded: upright JPEG or PNG bytes that `tf.io.decode_jpeg(encoded, channels=3)` takes.
     format: 'JPEG' or 'PNG'.
     outcome: 'as is' (`encoded` is the source file, byte for byte), 'as JPEG', 'as PNG', or
       'scaled down'.
