@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-import hashlib
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from poets_tfr import files, locks, native_stderr, progress
 from poets_tfr.errors import InputError
@@ -46,24 +43,21 @@ from poets_tfr.records.manifest import (
     told_left_out,
 )
 from poets_tfr.records.near_duplicates import NearDuplicates
+from poets_tfr.records.seen import SeenFiles
 from poets_tfr.records.settings import ConversionConfig
 from poets_tfr.records.shards import (
     MakeShards,
     ShardJob,
     ShardPlan,
-    left_out,
     make_shards,
     plan_shards,
 )
 from poets_tfr.sources import remarks
-from poets_tfr.sources.headers import BEGINNING
-from poets_tfr.sources.listing import Listing, Picture
+from poets_tfr.sources.listing import Listing
 from poets_tfr.sources.settings import SPLITS
-from poets_tfr.sources.source import Source
 
 log = logging.getLogger('poets_tfr')
 
-_SEEN = '.seen.json'
 _SKIPPED_SHOWN = 5
 
 
@@ -100,7 +94,7 @@ def convert(
     return manifest
 
 
-IndexesOf = Callable[['list[ShardPlan]', '_SeenFiles'], 'dict[str, ShardIndex] | None']
+IndexesOf = Callable[['list[ShardPlan]', 'SeenFiles'], 'dict[str, ShardIndex] | None']
 
 
 class _Result(NamedTuple):
@@ -177,7 +171,7 @@ class _Conversion:
         """
         self._loaded, self._staged, self._bad = {}, set(), set()
         self._published = _index_digests(self._config.records_dir)
-        with _SeenFiles(self._config, self._job.source) as seen:
+        with SeenFiles(self._config, self._job.source) as seen:
             self._corrections = self._unchanged(seen)
             wanted = self._corrections.without_left_out(self._given)
             self._listed = duplicates.settle(self._config, wanted, seen.sha256_of)
@@ -202,7 +196,7 @@ class _Conversion:
         relabelled = corrections.relabelled(self._given, self._listing, bad)
         return _Result(dataclasses.replace(manifest, relabelled=relabelled), indexes, copies)
 
-    def _unchanged(self, seen: _SeenFiles) -> Corrections:
+    def _unchanged(self, seen: SeenFiles) -> Corrections:
         pictures = {p.path: p for p in self._given.pictures if p.path in self._said.of_path}
         return self._said.unchanged(
             lambda path: '' if pictures[path].fault else seen.sha256_of(pictures[path])
@@ -224,7 +218,7 @@ class _Conversion:
                 len(changed), remarks.some(changed),
             )  # fmt: skip
 
-    def _found_standing(self, plans: list[ShardPlan], seen: _SeenFiles) -> dict[str, ShardIndex]:
+    def _found_standing(self, plans: list[ShardPlan], seen: SeenFiles) -> dict[str, ShardIndex]:
         """The indexes of those shards that stand; counts their bad files."""
         standing = {plan.name: index for plan in plans if (index := self._standing(plan, seen))}
         for entry in _skipped(standing):
@@ -232,12 +226,12 @@ class _Conversion:
         return standing
 
     def _all_standing(
-        self, plans: list[ShardPlan], seen: _SeenFiles
+        self, plans: list[ShardPlan], seen: SeenFiles
     ) -> dict[str, ShardIndex] | None:
         standing = self._found_standing(plans, seen)
         return standing if len(standing) == len(plans) else None
 
-    def _made(self, plans: list[ShardPlan], seen: _SeenFiles) -> dict[str, ShardIndex]:
+    def _made(self, plans: list[ShardPlan], seen: SeenFiles) -> dict[str, ShardIndex]:
         """The indexes of all planned shards, those made that are missing."""
         standing = self._found_standing(plans, seen)
         missing = [plan for plan in plans if plan.name not in standing]
@@ -246,7 +240,7 @@ class _Conversion:
         made = standing | (self._write(missing, seen) if missing else {})
         return {plan.name: made[plan.name] for plan in plans}
 
-    def _known_to_be_bad(self, listing: Listing, seen: _SeenFiles) -> set[str]:
+    def _known_to_be_bad(self, listing: Listing, seen: SeenFiles) -> set[str]:
         """What earlier runs found out, so that this one need not plan with it first.
 
         Nothing depends on its being complete: what is missing here is found out again.
@@ -282,7 +276,7 @@ class _Conversion:
             reasons = manifest.skip_reasons
             log.warning('%s', told_left_out(manifest.found, manifest.ignored, reasons))
 
-    def _standing(self, plan: ShardPlan, seen: _SeenFiles) -> ShardIndex | None:
+    def _standing(self, plan: ShardPlan, seen: SeenFiles) -> ShardIndex | None:
         """The index of a finished shard that still holds just the plan's pictures, or None."""
         for directory in self._config.records_dir, self._staging:
             path = files.join(directory, plan.name)
@@ -307,7 +301,7 @@ class _Conversion:
                 return index
         return None
 
-    def _write(self, plans: list[ShardPlan], seen: _SeenFiles) -> dict[str, ShardIndex]:
+    def _write(self, plans: list[ShardPlan], seen: SeenFiles) -> dict[str, ShardIndex]:
         """Makes the missing shards."""
         files.make_dirs(self._staging)
         files.remove_stale_parts(self._staging, sole_writer=True)
@@ -398,87 +392,6 @@ def _make_shards_with_bar(
             count(entry)
 
         yield from make_shards(job, plans, update)
-
-
-class _SeenFiles:
-    """Remembers the digest of each source file by path, size and time, so that it need not be read.
-
-    A hidden file in records_dir, of use on this machine only; what differs is read and digested.
-    """
-
-    def __init__(self, config: ConversionConfig, source: Source):
-        self._place, self._source = config.place, source
-        self._path = files.join(config.records_dir, _SEEN)
-        self._old: dict[str, list[Any]] = {}
-        self._new: dict[str, list[Any]] = {}
-        self._known_to_stand: set[str] = set()
-        self._standing: set[str] = set()
-
-    def __enter__(self) -> _SeenFiles:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            remembered = files.read_json(self._path)
-            if remembered['image_dir'] == files.absolute(self._place):
-                self._old = {path: [*seen] for path, seen in dict(remembered['files']).items()}
-                self._known_to_stand = {*remembered['indexes'].get(codecs.DECODERS, ())}
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        content = {
-            'image_dir': files.absolute(self._place), 'files': self._new,
-            'indexes': {codecs.DECODERS: sorted(self._standing)},
-        }  # fmt: skip
-        if (self._new, self._standing) != (self._old, self._known_to_stand):
-            with contextlib.suppress(OSError):  # it only saves time, and another run may clean up
-                files.write_bytes(self._path, json.dumps(content).encode('ascii'))
-
-    def remember(self, picture: Picture, sha256: str) -> None:
-        self._new[picture.path] = [picture.size, picture.mtime_ns, sha256]
-
-    def is_unchanged(self, picture: Picture, entry: IndexEntry) -> bool:
-        if picture.is_left_out:
-            return entry == left_out(picture)
-        return entry.outcome != 'dropped' and self.sha256_of(picture) == entry.source_sha256
-
-    def is_of_other_decoders(self, plan: ShardPlan, index: ShardIndex) -> bool:
-        """Whether a shard holds a picture that was decoded otherwise than it is now.
-
-        The indexes of earlier versions do not say it: there, files that were not stored as they are
-        are looked at, once.
-        """
-        if index.file_sha256 not in self._known_to_stand:
-            for picture, entry in zip(plan.pictures, index.entries, strict=True):
-                look = functools.partial(self._beginning, picture)
-                said = entry.outcome, entry.reason, entry.decoders
-                if codecs.is_of_other_decoders(*said, look):
-                    return True
-        self.know_to_stand(index)
-        return False
-
-    def know_to_stand(self, index: ShardIndex) -> None:
-        self._standing.add(index.file_sha256)
-
-    def _beginning(self, picture: Picture) -> bytes:
-        root = self._source.files_root
-        if not root:
-            return self._source.read(picture)
-        path = files.join(root, picture.path)
-        with files.open_read(path) as file, files.os_errors(path):
-            return file.read(BEGINNING)
-
-    def sha256_of(self, picture: Picture) -> str:
-        """Hex digest of the file; '' where it cannot be read."""
-        remembered = self._new.get(picture.path) or self._old.get(picture.path)
-        if not remembered or len(remembered) != 3:
-            remembered = [0, 0, '']
-        size, mtime_ns, sha256 = remembered
-        stats_agree = (size, mtime_ns) == (picture.size, picture.mtime_ns)
-        if not (stats_agree and mtime_ns and sha256):
-            try:
-                sha256 = hashlib.sha256(self._source.read(picture)).hexdigest()
-            except OSError:
-                sha256 = ''
-        self.remember(picture, sha256)
-        return sha256
 
 
 def _index_digests(records_dir: str) -> dict[str, str]:
