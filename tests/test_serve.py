@@ -27,9 +27,11 @@ import numpy as np
 import pytest
 from command_line import ROOT, Ended, Places, call, start
 
-from poets_tfr.label import serve
+from poets_tfr.label import provenance, serve
 from poets_tfr.label.labeller import Labelled, Labeller
+from poets_tfr.label.provenance import Accuracy, Provenance
 from poets_tfr.label.settings import ServeConfig
+from poets_tfr.reporting.metrics import wilson_interval
 from poets_tfr.serving import Server, listen
 from poets_tfr.sources import headers
 
@@ -222,6 +224,7 @@ def test_two_hundred_connect_at_once(labeller: Labeller) -> None:
             connection.sendall(b'GET /model HTTP/1.1\r\nHost: localhost\r\n\r\n')
         answers = [answer_of(connection) for connection in connections]
     model = {'graph': 'graph', 'labels': colours.LABELS, 'min_score': 0.0}
+    model |= {'made': '', 'tested': None}
     assert answers == [(200, model)] * 200
 
 
@@ -304,6 +307,85 @@ def test_large_pictures_are_labelled_one_at_a_time_and_small_ones_beside_them(
     assert watched.most == {'large': 1, 'small': 2}
 
 
+def report_beside(trained: Places, folder: Path) -> dict[str, Any]:
+    """Copies graph and report.json there; gives what the report holds."""
+    shutil.copy(trained.graph, folder)
+    shutil.copy(trained.summaries / 'report.json', folder)
+    value: dict[str, Any] = json.loads((folder / 'report.json').read_bytes())
+    return value
+
+
+def test_the_report_beside_the_graph_says_how_good_it_is(
+    trained: tuple[Places, Ended], tmp_path: Path
+) -> None:
+    value = report_beside(trained[0], tmp_path)
+    images = value['test']['pictures']
+    value['test']['accuracy'] = (images - 1) / images
+    (tmp_path / 'report.json').write_text(json.dumps(value))
+    tested = Accuracy((images - 1) / images, images, wilson_interval(images - 1, images))
+    graph = tmp_path / 'output_graph.pb'
+    assert provenance.of_export(str(graph)) == Provenance(value['finished'], tested)
+    del value['test']
+    (tmp_path / 'report.json').write_text(json.dumps(value))
+    assert provenance.of_export(str(graph)) == Provenance(value['finished'])
+
+
+def test_exports_without_a_digest_are_known_by_their_place(tmp_path: Path) -> None:
+    value = {
+        'finished': '2026-01-02T03:04:05+00:00',
+        'digests': {},
+        'outputs': {'summaries_dir': '/then/3', 'saved_model_dir': '/then/3/saved'},
+        'test': {'accuracy': 0.9, 'pictures': 100},
+    }
+    (tmp_path / 'report.json').write_text(json.dumps(value))
+    found = provenance.of_export(f'{tmp_path}/saved/')
+    assert found.made == '2026-01-02T03:04:05+00:00'
+    assert found.tested
+    assert [round(x, 3) for x in found.tested.interval] == [0.826, 0.945]
+    assert provenance.of_export(f'{tmp_path}/other') == Provenance()
+
+
+@pytest.mark.parametrize('damage', ['another graph', 'no report', '[]', '{"digests": {}}', '{'])
+def test_a_report_of_something_else_is_not_used(
+    trained: tuple[Places, Ended], tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    report_beside(trained[0], tmp_path)
+    graph, report = tmp_path / 'output_graph.pb', tmp_path / 'report.json'
+    if damage == 'another graph':
+        graph.write_bytes(graph.read_bytes() + b'\0')
+    else:
+        report.write_text(damage)
+    assert provenance.of_export(str(graph)) == Provenance()
+    (warning,) = caplog.messages
+    assert warning.startswith(f'{report} is ')
+    assert warning.endswith(': not used.')
+
+
+class Scoring(Labeller):
+    """Gives the scores that it is told to."""
+
+    given = np.array([0.5, 0.3, 0.2])
+
+    def settled(self, content: bytes) -> Labelled:
+        return Labelled('', self.given)
+
+
+@pytest.mark.parametrize(
+    ('given', 'clear'), [([0.5, 0.3, 0.2], False), ([0.2, 0.6, 0.3], True), ([1, 0, 0], True)]
+)
+def test_an_image_is_clear_where_the_second_label_has_half_the_score_at_most(
+    trained: tuple[Places, Ended], given: list[float], clear: bool
+) -> None:
+    scoring = Scoring(str(trained[0].graph))
+    scoring.given = np.array(given)
+    with serving(scoring, 60) as (connection,):
+        content = picture('bluebells')
+        connection.sendall(post(len(content), content))
+        status, answer = answer_of(connection)
+    assert (status, answer['clear'], answer['unsure']) == (200, clear, False)
+    assert [each['score'] for each in answer['closest']] == sorted(given, reverse=True)[:2]
+
+
 HOSTILE = '<img src=x onerror="document.title=1">.jpg'
 
 
@@ -321,8 +403,10 @@ def test_in_a_browser(
     browsers.complaints(browser)
     browser.get(f'http://127.0.0.1:{port}/')
     WebDriverWait(browser, 20).until(
-        lambda page: '3 labels: green grass' in page.find_element(By.ID, 'model').text
+        lambda page: '3 labels: green grass' in page.find_element(By.ID, 'few').text
     )
+    assert browser.find_element(By.ID, 'model').text == str(trained[0].graph)
+    assert not browser.find_element(By.ID, 'tested').is_displayed()
     chosen = '\n'.join(str(path) for path in sorted(tmp_path.iterdir()))
     browser.find_element(By.ID, 'files').send_keys(chosen)
     WebDriverWait(browser, 60).until(
@@ -336,6 +420,8 @@ def test_in_a_browser(
     assert cards[HOSTILE].find_element(By.TAG_NAME, 'h2').text == 'red roses'
     assert cards['blue.png'].find_element(By.TAG_NAME, 'h2').text == 'bluebells'
     assert 'No picture to label' in cards['broken.jpg'].text
+    assert not cards['broken.jpg'].find_elements(By.TAG_NAME, 'img')
+    assert len(cards['blue.png'].find_elements(By.TAG_NAME, 'img')) == 1
     assert browser.title == 'What is in the picture?'
     assert not cards[HOSTILE].find_elements(By.CSS_SELECTOR, 'img[src="x"]')
     (fill,) = cards['blue.png'].find_elements(By.CSS_SELECTOR, 'li:first-child .fill')
@@ -349,6 +435,44 @@ def test_in_a_browser(
         shutil.copy(tmp_path / 'page.png', Path(kept) / 'serve.png')
     # A picture that is none is answered with 415, which the browser writes down as an error.
     assert [line for line in browsers.complaints(browser) if '415' not in line] == []
+
+
+@pytest.mark.slow
+def test_the_page_says_which_model_and_where_it_is_not_sure(
+    browser: Any, tmp_path: Path, trained: tuple[Places, Ended]
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    value = report_beside(trained[0], tmp_path)
+    value |= {'finished': '2026-01-02T03:04:05+00:00', 'test': {'accuracy': 0.9, 'pictures': 100}}
+    (tmp_path / 'report.json').write_text(json.dumps(value))
+    (tmp_path / 'blue.png').write_bytes(picture('bluebells', picture_format='PNG'))
+    graph = tmp_path / 'output_graph.pb'
+    with served(f'--graph={graph}', '--min_score=1') as port:
+        browser.get(f'http://127.0.0.1:{port}/')
+        browser.find_element(By.ID, 'files').send_keys(str(tmp_path / 'blue.png'))
+        WebDriverWait(browser, 60).until(lambda page: page.find_elements(By.CLASS_NAME, 'done'))
+        assert browser.find_element(By.TAG_NAME, 'header').text.split('\n')[1:] == [
+            f'{graph}, made 2026-01-02',
+            'Right for 90.0 % of 100 test pictures (95 % range: 82.6 to 94.5 %)',
+            f'3 labels: {", ".join(colours.LABELS)}',
+        ]
+        (card,) = browser.find_elements(By.TAG_NAME, 'article')
+        assert card.find_element(By.TAG_NAME, 'h2').text == 'Not sure: bluebells?'
+        assert len(card.find_elements(By.TAG_NAME, 'li')) == 2
+        drop(browser, tmp_path)
+        WebDriverWait(browser, 20).until(lambda page: page.find_elements(By.CLASS_NAME, 'failed'))
+        said = browser.find_element(By.CSS_SELECTOR, '.failed h2').text
+        assert said == 'It cannot be read. Is it a folder?'
+
+
+def drop(browser: Any, path: Path) -> None:
+    """As a person drags it from a file manager onto the page."""
+    data = {'items': [], 'files': [str(path)], 'dragOperationsMask': 1}
+    for kind in 'dragEnter', 'dragOver', 'drop':
+        event = {'type': kind, 'x': 300, 'y': 300, 'data': data}
+        browser.execute_cdp_cmd('Input.dispatchDragEvent', event)
 
 
 def _share(fill: Any) -> float:
