@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import csv
 import http.client
+import io
 import json
 import os
 import re
@@ -27,6 +29,7 @@ import numpy as np
 import pytest
 from command_line import ROOT, Ended, Places, call, start
 
+from poets_tfr import tables
 from poets_tfr.label import provenance, serve
 from poets_tfr.label.labeller import Labelled, Labeller
 from poets_tfr.label.provenance import Accuracy, Provenance
@@ -465,6 +468,52 @@ def test_the_page_says_which_model_and_where_it_is_not_sure(
         WebDriverWait(browser, 20).until(lambda page: page.find_elements(By.CLASS_NAME, 'failed'))
         said = browser.find_element(By.CSS_SELECTOR, '.failed h2').text
         assert said == 'It cannot be read. Is it a folder?'
+
+
+@pytest.mark.slow
+def test_the_results_are_taken_away_as_csv(
+    browser: Any, port: int, tmp_path: Path, trained: tuple[Places, Ended]
+) -> None:
+    """Names that a spreadsheet would run, or that would add a cell or a line, do not."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    pictures, downloads = tmp_path / 'pictures', tmp_path / 'downloads'
+    pictures.mkdir()
+    names = [
+        '-x.png', '=1+1,"a".png', '@x.png', 'a\u200b\xa0\U000e0001.png', 'b\\c.png', 'blåbær 1.png'
+    ]  # fmt: skip
+    for name in names:
+        (pictures / name).write_bytes(picture('bluebells', picture_format='PNG'))
+    (pictures / 'z.png').write_bytes(b'no picture')
+    command = {'behavior': 'allow', 'downloadPath': str(downloads)}
+    browser.execute_cdp_cmd('Browser.setDownloadBehavior', command)
+    browser.get(f'http://127.0.0.1:{port}/')
+    button = browser.find_element(By.CSS_SELECTOR, '#so_far button')
+    assert not button.is_displayed()
+    chosen = '\n'.join(str(path) for path in sorted(pictures.iterdir()))
+    browser.find_element(By.ID, 'files').send_keys(chosen)
+    status = browser.find_element(By.CSS_SELECTOR, '[role=status]')
+    WebDriverWait(browser, 60).until(lambda _: status.text == '7 of 7 done, 1 failed')
+    button.send_keys('\n')
+    table = downloads / 'labels.csv'
+    WebDriverWait(browser, 20).until(lambda _: table.exists() and table.stat().st_size)
+    labeller = Labeller(str(trained[0].graph))
+    scores = labeller.scores(picture('bluebells', picture_format='PNG'))
+    (label, score), (second, second_score) = labeller.best_first(scores)[:2]
+    header, *rows, failed = csv.reader(io.StringIO(table.read_text('utf-8')))
+    assert header == ['file', 'label', 'score', 'second_label', 'second_score', 'sure', 'error']
+    assert [row[0] for row in rows] == [
+        '\\-x.png', '\\=1+1,"a".png', '\\@x.png', 'a\\u200b\\xa0\\U000e0001.png', 'b\\\\c.png',
+        'blåbær 1.png',
+    ]  # fmt: skip
+    (pictures / 't.tsv').write_bytes(tables.tsv(['file'], [[name] for name in names]))
+    assert (pictures / 't.tsv').read_text().split('\n')[1:-1] == [row[0] for row in rows]
+    for row in rows:
+        assert [row[1], row[3], *row[5:]] == [label, second, 'yes', '']
+        assert [float(row[2]), float(row[4])] == pytest.approx([score, second_score], abs=1e-5)
+    assert failed[:6] == ['z.png', '', '', '', '', '']
+    assert failed[6].startswith('No picture to label: ')
 
 
 def drop(browser: Any, path: Path) -> None:

@@ -8,6 +8,8 @@ const shownLabels = 10;
 const fewLabels = 8;
 const sentAtOnce = 2;
 const waiting = [];
+const results = [];  // of all files, in the order in which they came; a `row` where it is there
+const header = ['file', 'label', 'score', 'second_label', 'second_score', 'sure', 'error'];
 let sending = 0;
 
 async function showModel() {
@@ -45,8 +47,11 @@ function add(files) {
     find('.name', card).textContent = file.name;
     card.className = 'waiting';
     find('#results').prepend(card);
-    waiting.push([file, card]);
+    const result = { name: file.name };
+    results.push(result);
+    waiting.push([file, card, result]);
   }
+  count();
   sendNext();
 }
 
@@ -57,24 +62,69 @@ function sendNext() {
   }
 }
 
-async function label(file, card) {
+async function label(file, card, result) {
   try {
     await file.slice(0, 1).arrayBuffer().catch(() => { throw new Error('It cannot be read. Is it a folder?'); });
     const response = await fetch('label', { method: 'POST', body: file });
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.error);
     show(answer, card);
+    const [best, second = { label: '', score: '' }] = answer.closest;
+    const sure = isSure(answer) ? 'yes' : 'no';
+    result.row = [result.name, best.label, best.score, second.label, second.score, sure, ''];
   } catch (error) {
+    const said = error instanceof TypeError ? silent : error.message;
     card.className = 'failed';
-    find('h2', card).textContent = error instanceof TypeError ? silent : error.message;
+    find('h2', card).textContent = said;
+    result.row = [result.name, '', '', '', '', '', said];
   }
+  count();
+}
+
+const finished = () => results.flatMap(({ row }) => (row ? [row] : []));
+const isSure = (answer) => answer.clear && !answer.unsure;
+
+function count() {
+  const rows = finished();
+  const unsure = rows.filter((row) => row[5] === 'no').length;
+  const failed = rows.filter((row) => row[6]).length;
+  const parts = [`${rows.length} of ${results.length} done`];
+  if (unsure) parts.push(`${unsure} not sure`);
+  if (failed) parts.push(`${failed} failed`);
+  find('#so_far').hidden = !rows.length;
+  find('#so_far p').textContent = parts.join(', ');
+}
+
+function download() {
+  const rows = finished();
+  const text = [header, ...rows].map((row) => `${row.map(cell).join(',')}\n`).join('');
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([text], { type: 'text/csv' }));
+  link.download = 'labels.csv';
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+// As poets_tfr/tables.py writes cells: no name can add a line or run in a spreadsheet.
+function cell(value) {
+  if (typeof value === 'number') return String(Number(value.toPrecision(6)));
+  const escaped = value.replaceAll('\\', '\\\\').replace(/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, escapeOf);
+  const text = /^[=+\-@]/.test(escaped) ? `\\${escaped}` : escaped;
+  return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+function escapeOf(character) {
+  const named = { '\t': '\\t', '\n': '\\n', '\r': '\\r' }[character];
+  const code = character.codePointAt(0);
+  const hex = (digits) => code.toString(16).padStart(digits, '0');
+  return named ?? (code < 0x100 ? `\\x${hex(2)}` : code < 0x10000 ? `\\u${hex(4)}` : `\\U${hex(8)}`);
 }
 
 function show(answer, card) {
-  const isSure = answer.clear && !answer.unsure;
+  const sure = isSure(answer);
   const named = answer.closest.slice(0, answer.clear ? 1 : 2).map((each) => each.label);
-  card.className = isSure ? 'done' : 'done unsure';
-  find('h2', card).textContent = isSure ? answer.label : `Not sure: ${named.join(' or ')}?`;
+  card.className = sure ? 'done' : 'done unsure';
+  find('h2', card).textContent = sure ? answer.label : `Not sure: ${named.join(' or ')}?`;
   const shown = answer.unsure ? answer.closest : answer.labels.slice(0, shownLabels);
   for (const { label, score } of shown) {
     const bar = copyOf('#bar');
@@ -95,5 +145,6 @@ window.addEventListener('dragenter', () => drop.classList.add('over'));
 window.addEventListener('dragleave', (e) => { if (!e.relatedTarget) drop.classList.remove('over'); });
 window.addEventListener('drop', (e) => { drop.classList.remove('over'); add(e.dataTransfer.files); });
 window.addEventListener('paste', (e) => add(e.clipboardData.files));
+find('#so_far button').addEventListener('click', download);
 find('#files').addEventListener('change', (e) => { add(e.target.files); e.target.value = ''; });
 showModel().catch(() => say('#model', silent));
