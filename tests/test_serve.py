@@ -516,6 +516,49 @@ def test_the_results_are_taken_away_as_csv(
     assert failed[6].startswith('No picture to label: ')
 
 
+def luminance(colour: str) -> float:
+    """As WCAG 2 has it; of #rgb or #rrggbb."""
+    digits = ''.join(c * 2 for c in colour[1:]) if len(colour) == 4 else colour[1:]
+    shares = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+@pytest.mark.parametrize('page', ['label', 'review'])
+def test_text_has_contrast_on_light_and_dark_pages(page: str) -> None:
+    css = (ROOT / f'poets_tfr/{page}/page/page.css').read_text()
+    themes = [dict(re.findall(r'--(\w+): (#\w+)', css_of)) for css_of in css.split('@media')[:2]]
+    for theme in themes:
+        for text in 'ink', 'soft', 'accent':
+            for ground in 'ground', 'card':
+                lights = sorted(luminance(theme[name]) + 0.05 for name in (text, ground))
+                assert lights[1] / lights[0] >= 4.5, (text, ground, theme)
+
+
+@pytest.mark.slow
+def test_by_keyboard_alone(browser: Any, port: int, tmp_path: Path) -> None:
+    """Tab goes to the choice of files and to the button, and both are seen to have the focus."""
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    def outline(selector: str) -> str:
+        shown = browser.find_element(By.CSS_SELECTOR, selector)
+        return str(shown.value_of_css_property('outline-style'))
+
+    (tmp_path / 'blue.png').write_bytes(picture('bluebells', picture_format='PNG'))
+    browser.get(f'http://127.0.0.1:{port}/')
+    ActionChains(browser).send_keys(Keys.TAB).perform()
+    assert browser.switch_to.active_element.get_attribute('id') == 'files'
+    assert (outline('#drop'), outline('#so_far button')) == ('solid', 'none')
+    browser.switch_to.active_element.send_keys(str(tmp_path / 'blue.png'))
+    WebDriverWait(browser, 60).until(lambda page: page.find_elements(By.CLASS_NAME, 'done'))
+    ActionChains(browser).send_keys(Keys.TAB).perform()
+    assert browser.switch_to.active_element.text == 'Download as CSV'
+    assert (outline('#drop'), outline('#so_far button')) == ('none', 'solid')
+
+
 def drop(browser: Any, path: Path) -> None:
     """As a person drags it from a file manager onto the page."""
     data = {'items': [], 'files': [str(path)], 'dragOperationsMask': 1}

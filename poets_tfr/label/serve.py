@@ -4,9 +4,9 @@
     GET  /model       what labels: {"graph": ..., "labels": [...], "min_score": ..., ...}
     POST /label       the bytes of one picture file -> {"label": ..., "labels": [...], ...}
 
-Of /model, `made` (ISO 8601) is '' and `tested` null where no report.json beside the graph says it. Of /label,
-`closest` has the two best labels, whatever top_k and min_score leave; `clear` is whether the first
-has at least twice the second's score.
+Of /model, `made` (ISO 8601) is '' and `tested` null where no report.json beside the graph says it.
+Of /label, `closest` has the two best labels, whatever top_k and min_score leave; `clear` is whether
+the first has at least twice the second's score.
 
 Nothing is stored.
 """

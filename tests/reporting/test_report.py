@@ -168,6 +168,16 @@ def test_the_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
     assert not re.search(r'https?://|url\(|@import|<script', content)
 
 
+def test_tables_can_be_scrolled_by_keyboard_and_their_cells_be_read(tmp_path: Path) -> None:
+    report.save(str(tmp_path), reported(['a', 'b']))
+    content = (tmp_path / 'report.html').read_text()
+    assert content.count('<div class="scroll"') == content.count('class="scroll" tabindex="0"') > 3
+    shades = [float(s) for s in re.findall(r'rgba\(var\(--\w+\), ([\d.]+)\)', content)]
+    # On a stronger red or blue the figures have a contrast below 4.5 in one of the themes.
+    assert max(shades) <= 0.55
+    assert '<main>' in content
+
+
 def test_thousands_of_classes_and_evaluations_stay_readable(tmp_path: Path) -> None:
     many = [f'class {i}' for i in range(300)]
     report.save(str(tmp_path), reported(many, 3000))

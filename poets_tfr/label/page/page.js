@@ -128,7 +128,7 @@ function show(answer, card) {
   const shown = answer.unsure ? answer.closest : answer.labels.slice(0, shownLabels);
   for (const { label, score } of shown) {
     const bar = copyOf('#bar');
-    find('.label', bar).textContent = find('.label', bar).title = label;
+    find('.label', bar).textContent = label;
     find('.score', bar).textContent = percent(score);
     find('ol', card).append(bar);
     requestAnimationFrame(() => requestAnimationFrame(() => {
