@@ -12,7 +12,11 @@ import io
 import ipaddress
 import json
 import logging
+import os
 import socket
+import sys
+import threading
+import webbrowser
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from importlib import resources
@@ -192,6 +196,19 @@ def listen(address: Address) -> socket.socket:
             f'--host={host} --port={port}: {error}. Another --port, or 0 for any that is free?'
         ) from None
     return listening
+
+
+def open_in_browser(url: str) -> None:
+    """Where a person sits before a browser: in a terminal, which is not that of a remote login.
+
+    Without a desktop, nothing is opened: else a browser of text would take the terminal.
+    """
+    if not sys.stdout.isatty() or os.environ.get('SSH_CONNECTION'):
+        return
+    has_desktop = os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')
+    if has_desktop or sys.platform != 'linux':
+        # Beside the server: some browsers return only when they are closed.
+        threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
 
 
 def page_rules(package: str, page: Mapping[str, tuple[str, str]]) -> list[Rule]:

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +183,72 @@ print(status, 'tensorflow' in sys.modules)
     assert ended.err.startswith(f'serve.py: error: --host={host}: ')
     assert '127.0.0.1' in ended.err
     assert '--port' not in ended.err
+
+
+DESKTOP = {'DISPLAY': ':99'}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('flags', 'environment', 'make_output', 'opened'),
+    [
+        ([], DESKTOP, os.openpty, True),
+        ([], {'WAYLAND_DISPLAY': 'wayland-0'}, os.openpty, True),
+        (['--noopen'], DESKTOP, os.openpty, False),
+        ([], {}, os.openpty, False),
+        ([], {**DESKTOP, 'SSH_CONNECTION': '192.0.2.1 5 192.0.2.2 22'}, os.openpty, False),
+        ([], DESKTOP, os.pipe, False),
+    ],
+)
+def test_the_browser_is_opened_from_a_terminal_on_a_desktop(
+    trained: tuple[Places, Ended],
+    tmp_path: Path,
+    flags: list[str],
+    environment: dict[str, str],
+    make_output: Callable[[], tuple[int, int]],
+    opened: bool,
+) -> None:
+    flags = [f'--graph={trained[0].graph}', *flags]
+    patience = 60 if opened else 0.5
+    said, status, urls = run_until_opened(tmp_path, flags, environment, make_output(), patience)
+    (url,) = re.findall(r'Open (http://127\.0\.0\.1:\d+/) in the browser', said)
+    assert (urls, status) == ([url] if opened else [], 0)
+
+
+def run_until_opened(
+    folder: Path,
+    flags: list[str],
+    environment: dict[str, str],
+    output: tuple[int, int],
+    patience: float,
+) -> tuple[str, int, list[str]]:
+    """Starts the server; what it said, its status after ^C, and what a browser was asked for.
+
+    output: where its output is read, and where it is written. patience: seconds for the browser.
+    """
+    urls, browser = folder / 'urls', folder / 'browser'
+    os.mkfifo(urls)
+    browser.write_text(f'#!/bin/sh\necho "$1" > {urls}\n')
+    browser.chmod(0o755)
+    inherited = {k: v for k, v in os.environ.items() if 'DISPLAY' not in k and 'SSH' not in k}
+    asked = os.open(urls, os.O_RDONLY | os.O_NONBLOCK)
+    process = subprocess.Popen(
+        [sys.executable, ROOT / 'tools/serve.py', '--port=0', *flags],
+        stdout=output[1],
+        stderr=subprocess.DEVNULL,
+        env={**inherited, **environment, 'BROWSER': f'{browser} %s'},
+    )
+    os.close(output[1])
+    try:
+        said = os.read(output[0], 4096).decode()
+        select.select([asked], [], [], patience)
+    finally:
+        process.send_signal(signal.SIGINT)
+        status = process.wait(30)
+        found = os.read(asked, 4096).decode().split()
+        os.close(asked)
+        os.close(output[0])
+    return said, status, found
 
 
 def test_no_graph() -> None:

@@ -14,7 +14,7 @@ from poets_tfr.cli import command
 from poets_tfr.label.serve import Application
 from poets_tfr.label.settings import ModelConfig, ServeConfig
 from poets_tfr.records import codecs
-from poets_tfr.serving import Server, listen
+from poets_tfr.serving import Server, listen, open_in_browser
 from poets_tfr.settings import build, names_of
 
 
@@ -31,6 +31,8 @@ def _main(given: dict[str, Any], positional: list[str]) -> None:
         application = Application(classifier.labeller, classifier.path, config)
         with Server(listening, config.host, application) as server:
             print(f'Open {server.url} in the browser. Ctrl-C ends it.', flush=True)
+            if config.open:
+                open_in_browser(server.url)
             server.serve_forever()
 
 

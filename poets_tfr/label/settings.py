@@ -157,6 +157,9 @@ class ServeConfig(Settings):
     port: int = setting(8077, 'On which port; 0: any that is free.', within(0, 65535))
     max_upload_mib: int = setting(20, 'The largest image file that is taken, in MiB.',
         within(1, 1024), affects='output')
+    open: bool = setting(True,
+        'Opens the page in the browser, where this is started in a terminal of this computer.',
+        affects='output')
     # fmt: on
     top_k: int = _top_k()
     min_score: float | None = _min_score()
