@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from pathlib import Path
@@ -121,9 +120,6 @@ def test_the_page_is_whole_and_nothing_on_it_runs(examined: Examined) -> None:
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert 'red roses: likely bluebells' in page
     assert page.count('data:image/jpeg;base64,') >= 9 + 5 + 3
-    (summary,) = re.findall(r'<pre>(.*?)</pre>', page, re.DOTALL)
-    said = examined.out_text[examined.out_text.index('Likely mislabelled') :]
-    assert html.unescape(summary).splitlines() == said.splitlines()[:-1]
     assert page.count('<table') == page.count('<div class="scroll" tabindex="0" role="region" ')
 
 
