@@ -582,6 +582,30 @@ def test_the_results_are_taken_away_as_csv(
     assert failed[6].startswith('No picture to label: ')
 
 
+@pytest.mark.slow
+def test_many_labels_fold_and_two_likely_ones_are_a_question(
+    browser: Any, tmp_path: Path, trained: tuple[Places, Ended]
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    scoring = Scoring(str(trained[0].graph))
+    scoring.labels, scoring.given = list('abcdefghij'), np.array([0.2, 0.3, 0.5, *[0] * 7])
+    (tmp_path / 'blue.png').write_bytes(picture('bluebells', picture_format='PNG'))
+    with serving(scoring, 60) as (connection,):
+        browser.get('http://{}:{}/'.format(*connection.getpeername()))
+        browser.find_element(By.ID, 'files').send_keys(str(tmp_path / 'blue.png'))
+        WebDriverWait(browser, 60).until(lambda page: page.find_elements(By.CLASS_NAME, 'unsure'))
+        assert browser.find_element(By.CSS_SELECTOR, '.unsure h2').text == 'Not sure: c or b?'
+        status = browser.find_element(By.CSS_SELECTOR, '[role=status]')
+        assert status.text == '1 of 1 done, 1 not sure'
+        summary = browser.find_element(By.CSS_SELECTOR, '#many summary')
+        assert summary.text == '10 labels: a, b, c, d, e, f, g, h, …'
+        summary.send_keys('\n')
+        folded = browser.find_element(By.CSS_SELECTOR, '#many p')
+        assert folded.text == 'a, b, c, d, e, f, g, h, i, j'
+
+
 def luminance(colour: str) -> float:
     """As WCAG 2 has it; of #rgb or #rrggbb."""
     digits = ''.join(c * 2 for c in colour[1:]) if len(colour) == 4 else colour[1:]

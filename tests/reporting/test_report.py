@@ -174,6 +174,7 @@ def test_tables_can_be_scrolled_by_keyboard_and_their_cells_be_read(tmp_path: Pa
     content = (tmp_path / 'report.html').read_text()
     template = resources.files('poets_tfr.reporting') / 'templates/report.html'
     for text in content, template.read_text():
+        assert '<th></th>' not in text
         assert text.count('<div class="scroll"') == text.count('class="scroll" tabindex="0"') > 3
     shades = [float(s) for s in re.findall(r'rgba\(var\(--\w+\), ([\d.]+)\)', content)]
     # On a stronger red or blue the figures have a contrast below 4.5 in one of the themes.
