@@ -115,7 +115,7 @@ def archives(image_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize('seed', range(4))
+@pytest.mark.parametrize('seed', range(2))
 @pytest.mark.parametrize('kind', [name for name, _ in ARCHIVERS])
 def test_killed_while_an_archive_is_converted(
     archives: dict[str, Path],
@@ -182,7 +182,7 @@ def test_killed_while_an_addition_is_converted(
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize('seed', range(4))
+@pytest.mark.parametrize('seed', range(2))
 def test_killed_while_tfrecords_are_converted(
     image_dir: Path,
     undisturbed: tuple[dict[str, bytes], float],
