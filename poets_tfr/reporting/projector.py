@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,9 @@ TENSOR, METADATA, SPRITE = (
 )
 _MARK = '# Written by poets_tfr.\n'
 _SIDE = 48  # pixels of a thumbnail; 10,000 of them make a sprite of 4,800 x 4,800
+_FRAME = 4  # pixels around a thumbnail, in the colour of its label
 _GREY = (236, 236, 236)
+_GOLDEN = 0.61803398875  # of a turn between the hues of two labels: neighbours differ most
 
 
 def save(
@@ -50,7 +53,7 @@ def save(
         features.append(split.features[rows])
         for row, image in zip(rows, records[name].read_each(rows), strict=True):
             lines.append(_line(labels[split.labels[row]], name, split.paths[row]))
-            thumbnails.append(_thumbnail(image))
+            thumbnails.append(_thumbnail(image, _colour(int(split.labels[row]))))
     array = np.concatenate(features).astype('<f4')
     files.write_bytes(files.join(summaries_dir, TENSOR), array.tobytes())
     files.write_bytes(files.join(summaries_dir, METADATA), ''.join(lines).encode('utf-8'))
@@ -76,10 +79,17 @@ def _line(*cells: str) -> str:
     return '\t'.join(map(printable, cells)) + '\n'
 
 
-def _thumbnail(encoded: bytes) -> Image.Image:
-    cell = Image.new('RGB', (_SIDE, _SIDE), _GREY)
+def _colour(label: int) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(label * _GOLDEN % 1, 0.85, 0.9)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _thumbnail(encoded: bytes, colour: tuple[int, int, int]) -> Image.Image:
+    """Framed, for TensorBoard shows no colours of its own until it is asked to."""
+    cell = Image.new('RGB', (_SIDE, _SIDE), colour)
+    inner = _SIDE - 2 * _FRAME
     with Image.open(io.BytesIO(encoded)) as picture:
-        picture.thumbnail((_SIDE, _SIDE))  # decodes a JPEG no finer than needed
+        picture.thumbnail((inner, inner))  # decodes a JPEG no finer than needed
         small = picture.convert('RGB')
     cell.paste(small, ((_SIDE - small.width) // 2, (_SIDE - small.height) // 2))
     return cell

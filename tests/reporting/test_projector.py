@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ def test_every_line_is_of_its_row_and_its_thumbnail(converted: Saved) -> None:
     width, height = embedding.sprite.single_image_dim
     assert sprite.shape == (5 * height, 5 * width, 3), 'a square of 5 x 5 holds 24'
     colour_of = dict(zip(colours.LABELS, colours.COLOURS.values(), strict=True))
+    frames: dict[str, list[np.ndarray]] = {}
     for place, (row, (label, split, path)) in enumerate(zip(array, lines, strict=True)):
         wanted = every[int(row[0])]
         assert (label, split) == wanted[:2]
@@ -80,6 +82,13 @@ def test_every_line_is_of_its_row_and_its_thumbnail(converted: Saved) -> None:
         y, x = place // 5 * height + height // 2, place % 5 * width + width // 2
         middle = sprite[y - 4 : y + 4, x - 4 : x + 4].mean(axis=(0, 1))
         assert middle.argmax() == np.argmax(colour_of[label])
+        left = x - width // 2
+        frame = sprite[y - 4 : y + 4, left + 1 : left + 3].mean(axis=(0, 1))
+        frames.setdefault(label, []).append(frame)
+    means = [np.mean(of_label, axis=0) for of_label in frames.values()]
+    assert all(np.ptp(of_label, axis=0).max() < 40 for of_label in frames.values()), 'one colour'
+    apart = [np.abs(a - b).max() for a, b in itertools.combinations(means, 2)]
+    assert min(apart) > 60, 'a colour of its own for each label'
 
 
 def test_a_hostile_name_stays_one_cell(converted: Saved) -> None:
