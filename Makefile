@@ -54,8 +54,8 @@ help: ## this list
 	@echo 'make TARGET [VARIABLE=value ...]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
 	@echo
-	@echo 'Variables: IMAGE_DIR RECORDS_DIR RUN STEPS ARCHITECTURE PICTURE SUMMARIES_DIR, and FLAGS for'
-	@echo 'further flags:  make train IMAGE_DIR=~/pets STEPS=500 FLAGS="--learning_rate=0.02"'
+	@echo 'Variables: IMAGE_DIR RECORDS_DIR RUN STEPS ARCHITECTURE PICTURE SUMMARIES_DIR EXAMINE_DIR'
+	@echo 'SETTINGS, and FLAGS for further flags:  make train IMAGE_DIR=~/pets STEPS=500 FLAGS="--learning_rate=0.02"'
 	@echo 'RUN=runs/pets chooses a run, where the last one is not meant.'
 	@echo 'PYTHON=python3.12 chooses the Python of the first set-up.'
 
@@ -76,11 +76,9 @@ demo: setup ## the whole job on drawn flowers, into build/demo
 	@echo 'Written to build/demo:'
 	@du -sh build/demo/* | sed 's/^/  /'
 	@echo
-	@echo 'Next:'
+	@echo 'And then:'
 	@echo '  make tensorboard RUN=build/demo/runs'
 	@echo '      watch its curves in the browser'
-	@echo '  make label PICTURE=my.jpg RUN=build/demo/runs'
-	@echo '      label a picture of yours with what the demo has learned'
 	@echo '  make train IMAGE_DIR=~/my_pictures'
 	@echo '      train on your own folder, in which each class has a folder'
 
@@ -107,7 +105,8 @@ train: setup ## IMAGE_DIR (or RECORDS_DIR) -> a classifier, all stages, in runs/
 
 examine: setup ## likely wrong labels, near duplicates and odd pictures of IMAGE_DIR (or RECORDS_DIR)
 	$(if $(RECORDS_DIR),,$(call need,IMAGE_DIR,~/pets))
-	$(PY) tools/examine.py $(CONVERT_FLAGS) $(call flag,architecture,ARCHITECTURE) $(FLAGS)
+	$(PY) tools/examine.py $(CONVERT_FLAGS) $(call flag,architecture,ARCHITECTURE) \
+		$(call flag,examine_dir,EXAMINE_DIR) $(FLAGS)
 
 review: setup ## decide on a page what of EXAMINE_DIR (examination) is so: into its corrections.tsv
 	$(PY) tools/review.py $(call flag,examine_dir,EXAMINE_DIR) $(call flag,records_dir,RECORDS_DIR) $(FLAGS)

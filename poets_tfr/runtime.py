@@ -6,6 +6,8 @@ import atexit
 import gc
 import logging
 import os
+import shlex
+import shutil
 import sys
 from typing import TextIO
 
@@ -45,6 +47,15 @@ def start() -> None:
             'Import poets_tfr first, or set TF_ENABLE_ONEDNN_OPTS=1.'
         )
     prepare_tensorflow()
+
+
+def command(name: str) -> str:
+    """How a program of ours is typed here: by its name where that is found, else by its path."""
+    own = os.path.join(sys.prefix, 'bin', name)
+    found = shutil.which(name)
+    if not os.path.isfile(own) or (found and os.path.samefile(found, own)):
+        return name
+    return shlex.quote(own)
 
 
 def prepare_tensorflow() -> None:

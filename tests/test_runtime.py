@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from poets_tfr import runtime
 
 PROGRAM = """
 import atexit, gc, json, os
@@ -42,3 +45,17 @@ def test_while_tensorflow_is_imported_the_collector_runs_seldom_and_at_the_end_n
         memory_gb = int(file.readline().split()[1]) / (1 << 20)
     assert result.pop('limit_gb') == pytest.approx(memory_gb, rel=0.01)
     assert result == {'enabled': True, 'onednn': '1', 'adds': 2, 'allocator': 'true'}
+
+
+def test_a_command_is_named_as_it_can_be_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / 'an environment/bin/poets-examine'
+    own.parent.mkdir(parents=True)
+    own.touch(0o755)
+    monkeypatch.setattr(sys, 'prefix', str(tmp_path / 'an environment'))
+    monkeypatch.setenv('PATH', '/usr/bin')
+    assert runtime.command('poets-examine') == f"'{own}'"
+    assert runtime.command('poets-other') == 'poets-other'
+    monkeypatch.setenv('PATH', f'/usr/bin:{own.parent}')
+    assert runtime.command('poets-examine') == 'poets-examine'

@@ -117,11 +117,12 @@ def help_needed(found: Examination) -> list[str]:
             f'{", ".join(small[:_MOST_NAMED])}{more}'
         )
     low, high = int(counts.argmin()), int(counts.argmax())
-    said.append(
-        f'Largest class: {names[high]} ({counts[high]:,}), '
-        f'{counts[high] / max(counts[low], 1):.1f} times the smallest, {names[low]} '
-        f'({counts[low]:,})'
-    )
+    if counts[low] < counts[high]:
+        said.append(
+            f'Largest class: {names[high]} ({counts[high]:,}), '
+            f'{counts[high] / max(counts[low], 1):.1f} times the smallest, {names[low]} '
+            f'({counts[low]:,})'
+        )
     return said
 
 

@@ -119,7 +119,7 @@ class Corrections:
         if not self.table:
             return
         log.info(
-            'Corrections: %d images relabelled, %d left out, %d right as they are.',
+            'Corrections: relabelled %d, left out %d, right as they are %d.',
             relabelled, left_out, len(self.all(RIGHT)),
         )  # fmt: skip
         for why, paths in (

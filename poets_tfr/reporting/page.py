@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from poets_tfr import runtime
 from poets_tfr.progress import printable
 from poets_tfr.reporting.metrics import Metrics, wilson_interval
 
@@ -107,6 +108,7 @@ def render(
     """
     page = environment('poets_tfr.reporting')
     page.filters['shell'] = shlex.quote
+    page.globals['command'] = runtime.command
     page.filters['seconds'] = lambda value: f'{value:,.1f} s'
     main = 'test' if 'test' in evaluated else next(iter(evaluated), '')
     figures = report.get(main)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from poets_tfr.progress import printable
-from poets_tfr.records.manifest import told_left_out
+from poets_tfr.records.manifest import UNWANTED, told_left_out
 from poets_tfr.reporting.metrics import Metrics, wilson_interval
 from poets_tfr.sources.settings import PLACES
 
@@ -103,10 +103,16 @@ def _few_test_images(report: Report) -> _Said:
     if figures.pictures < FEW_TEST_IMAGES or high - low > _WIDE:
         yield (
             f'{figures.pictures:,} test images tell only that the accuracy is likely between '
-            f'{_percent(low)} and {_percent(high)}. About {_wanted(figures):,} would tell it to '
-            f'{_WANTED_WIDTH * 100:.0f} points: add images, or raise --testing_percentage.',
+            f'{_percent(low)} and {_percent(high)}. About {_wanted(figures):,} would tell it '
+            f'to within {_WANTED_WIDTH * 50:.0f} points: '
+            f'{more_test_images(report.splits_are_drawn)}.',
             _split_anew(report, 20),
         )
+
+
+def more_test_images(splits_are_drawn: bool) -> str:
+    """What helps where there are too few."""
+    return 'add images, or raise --testing_percentage' if splits_are_drawn else 'add test images'
 
 
 def _wanted(figures: Metrics) -> int:
@@ -140,7 +146,10 @@ def _left_out(report: Report) -> _Said:
         return
     counts = found['found'], found['ignored'], found['skip_reasons']
     if said := told_left_out(*counts):
-        yield f'{said}. skipped.tsv names each: mend or remove them, and run the command again.', ''
+        what = 'skipped.tsv names each'
+        if {*found['skip_reasons']} != {UNWANTED}:
+            what += ': mend or remove them, and run the command again'
+        yield f'{said}. {what}.', ''
 
 
 def _duplicates(report: Report) -> _Said:

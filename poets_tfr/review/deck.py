@@ -75,7 +75,8 @@ def open_records(config: ReviewConfig) -> Records:
         found = files.read_json(path)
     except FileNotFoundError:
         raise InputError(
-            f'--examine_dir={config.examine_dir} has no {JSON}: examine first (poets-examine).'
+            f'--examine_dir={config.examine_dir} has no {JSON}: examine first '
+            '(make examine, or poets-examine).'
         ) from None
     where = config.records_dir or (found.get('records_dir') if isinstance(found, dict) else '')
     if not where:

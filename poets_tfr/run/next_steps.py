@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
-from poets_tfr import files
+from poets_tfr import files, runtime
 from poets_tfr.backbones.settings import BackboneConfig
 from poets_tfr.run import flagfile
 from poets_tfr.run.settings import RunConfig, is_path
@@ -15,7 +15,7 @@ from poets_tfr.settings import names_of
 def again(config: RunConfig) -> str:
     """The same run; flags behind it change it."""
     path = files.absolute(files.join(config.reporting.summaries_dir, flagfile.NAME))
-    return f'poets-retrain --flagfile={shlex.quote(path)}'
+    return f'{runtime.command("poets-retrain")} --flagfile={shlex.quote(path)}'
 
 
 def examine(config: RunConfig) -> str:
@@ -35,7 +35,7 @@ def examine(config: RunConfig) -> str:
     given = [
         f'--{name}={_absolute(name, value)}' for name, value in (*places.items(), *network.items())
     ]
-    return f'poets-examine {shlex.join(given)}'
+    return f'{runtime.command("poets-examine")} {shlex.join(given)}'
 
 
 def _absolute(name: str, value: object) -> str:

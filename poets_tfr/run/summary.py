@@ -11,9 +11,9 @@ import sys
 import numpy as np
 
 from poets_tfr.progress import printable
-from poets_tfr.records.manifest import told_left_out
+from poets_tfr.records.manifest import load_manifest, told_left_out
 from poets_tfr.reporting.metrics import Metrics
-from poets_tfr.reporting.verdict import FEW_TEST_IMAGES
+from poets_tfr.reporting.verdict import FEW_TEST_IMAGES, more_test_images
 from poets_tfr.run.result import Run
 from poets_tfr.run.settings import RunConfig
 
@@ -31,7 +31,8 @@ def log_summary(run: Run, config: RunConfig) -> None:
     if 'test' in run.metrics:
         if weak := _weakest(run.metrics['test'], run):
             log.info('Weakest classes: %s', weak)
-        _warn_of_few(run.metrics['test'])
+        splits_are_drawn = load_manifest(config.conversion.records_dir).splits_are_drawn
+        _warn_of_few(run.metrics['test'], splits_are_drawn)
     counts = {name: run.left_out[name] for name in ('found', 'ignored', 'skip_reasons')}
     if left_out := told_left_out(**counts):
         log.warning('%s', left_out)
@@ -60,13 +61,14 @@ def _weakest(figures: Metrics, run: Run) -> str:
     )
 
 
-def _warn_of_few(figures: Metrics) -> None:
+def _warn_of_few(figures: Metrics, splits_are_drawn: bool) -> None:
     low, high = figures.interval or (0.0, 1.0)
     if figures.pictures < FEW_TEST_IMAGES or high - low > _WIDE:
         log.warning(
             'WARNING: %d test images are too few to say how good the classifier is: anything from '
-            '%.0f%% to %.0f%% is likely. Add images, or raise --testing_percentage.',
+            '%.0f%% to %.0f%% is likely. %s.',
             figures.pictures, low * 100, high * 100,
+            more_test_images(splits_are_drawn).capitalize(),
         )  # fmt: skip
 
 

@@ -339,7 +339,7 @@ def test_convert_follows_and_hostile_names_do_no_harm(
     assert written(table)[hostile] == ('leave_out', '')
     ended = convert(faults, tmp_path, table)
     assert ended.status == 0, ended.err
-    assert 'Corrections: 4 images relabelled, 2 left out, 0 right as they are.' in ended.out
+    assert 'Corrections: relabelled 4, left out 2, right as they are 0.' in ended.out
     now = Records.open(tmp_path / 'records')
     labels = {
         path: now.labels[label]
@@ -526,7 +526,7 @@ def test_in_a_browser(
         WebDriverWait(browser, 20).until(lambda _: image.get_property('complete'))
         assert browsers.complaints(browser) == []
     ended = convert(faults, tmp_path, table)
-    assert 'Corrections: 2 images relabelled, 1 left out, 1 right as they are.' in ended.out
+    assert 'Corrections: relabelled 2, left out 1, right as they are 1.' in ended.out
     manifest = json.loads((tmp_path / 'records/manifest.json').read_bytes())
     before = json.loads((root / 'records/manifest.json').read_bytes())
     counts = [sum(split['pictures'] for split in m['splits'].values()) for m in (before, manifest)]
