@@ -38,7 +38,7 @@ def _main(given: dict[str, Any], named: list[str]) -> int:
     config, image = build(LabelConfig, command.at_home(given)), build(ImageConfig, given).image
     named = named if image is None else [image, *named]
     if not named:
-        raise InputError('Name at least one picture: label_image.py PICTURE')
+        raise InputError('Name at least one image: poets-label IMAGE (or make label PICTURE=IMAGE)')
     pictures = inputs.find_pictures(named)
     if config.sort_into:
         pictures = _to_be_sorted(pictures, config)

@@ -112,7 +112,7 @@ def read(path: str) -> bytes:
     try:
         return files.read_regular(path)
     except FileNotFoundError:
-        raise InputError(f'--graph: {path} not found. tools/retrain.py writes it.') from None
+        raise InputError(f'--graph: {path} not found. Training writes it.') from None
     except IsADirectoryError:
         raise InputError(f'--graph: {path} is not a TensorFlow graph, but a folder.') from None
     except OSError as error:

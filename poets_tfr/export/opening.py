@@ -52,7 +52,7 @@ def open_export(path: str, feeding: Feeding | None = None) -> OpenExport:
     feeding = feeding or Feeding()
     both = None
     if not files.exists(path):
-        raise InputError(f'--graph: {path} not found. tools/retrain.py writes it.')
+        raise InputError(f'--graph: {path} not found. Training writes it.')
     if os.path.isdir(path):
         scores, description = saved_model.load(path)
     elif path.endswith(KERAS_SUFFIX):

@@ -105,7 +105,7 @@ def load(directory: str) -> tuple[Any, Description]:
     model = _kept_model(directory)
     if model is None:
         raise InputError(
-            f'--graph: {directory} is a folder without a SavedModel of this program '
+            f'--graph: {directory} is a folder with no run and no SavedModel of this program '
             f'({_DESCRIPTION} is missing).'
         )
     description = Description.from_json(json.dumps(model.get('description')), directory)

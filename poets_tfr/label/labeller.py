@@ -211,7 +211,7 @@ def _read_labels(path: str) -> list[str]:
     try:
         content = files.read_regular(path)
     except FileNotFoundError:
-        raise InputError(f'--labels: {path} not found. tools/retrain.py writes it.') from None
+        raise InputError(f'--labels: {path} not found. Training writes it.') from None
     text = content.decode('utf-8-sig', 'surrogateescape').replace('\r\n', '\n').rstrip('\n')
     return text.split('\n') if text else []
 

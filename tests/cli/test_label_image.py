@@ -87,7 +87,7 @@ def test_flags_may_come_last(trained: tuple[Places, Ended], pictures: list[Path]
 @pytest.mark.parametrize(
     ('arguments', 'says'),
     [
-        ([], 'Name at least one picture'),
+        ([], 'Name at least one image'),
         (['nowhere.jpg'], 'nowhere.jpg: No such file'),
         (['configs'], "'configs' has no pictures in it"),
         (['no*where.jpg'], "'no*where.jpg' matches no file"),
