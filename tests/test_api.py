@@ -492,6 +492,20 @@ def test_the_log_is_shown_once_however_logging_is_set_up(
 
 
 @pytest.mark.parametrize(
+    ('splits_are_drawn', 'advice'),
+    [(True, ' Add images, or raise --testing_percentage.'), (False, ' Add test images.')],
+)
+def test_too_few_test_images_are_warned_of_with_advice_that_works(
+    run: poets_tfr.Run, caplog: pytest.LogCaptureFixture, splits_are_drawn: bool, advice: str
+) -> None:
+    config = RunConfig.of(image_dir='/a/colours', run_dir='runs/colours')
+    with caplog.at_level(logging.WARNING, 'poets_tfr'):
+        summary.log_summary(run, config, splits_are_drawn)
+    (warning,) = (line for line in caplog.messages if ' test images are too few ' in line)
+    assert warning.endswith(advice)
+
+
+@pytest.mark.parametrize(
     ('program', 'under_make', 'first'),
     [
         ('/my/analysis.py', False, "poets_tfr.load('runs/colours').predict('my.jpg')"),

@@ -126,7 +126,7 @@ def _all_stages(config: RunConfig, listing: Listing | None) -> Run | None:
     cluster.wait_for_all('the other workers')
     if verdict:
         export_check.check(verdict)
-    summary.log_summary(result, config)
+    summary.log_summary(result, config, records.manifest.splits_are_drawn)
     return result
 
 

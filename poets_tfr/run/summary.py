@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from poets_tfr.progress import printable
-from poets_tfr.records.manifest import load_manifest, told_left_out
+from poets_tfr.records.manifest import told_left_out
 from poets_tfr.reporting.metrics import Metrics
 from poets_tfr.reporting.verdict import FEW_TEST_IMAGES, more_test_images
 from poets_tfr.run.result import Run
@@ -23,7 +23,7 @@ _WEAKEST = 3  # classes
 _WIDE = 0.3  # a range of 30 points says little
 
 
-def log_summary(run: Run, config: RunConfig) -> None:
+def log_summary(run: Run, config: RunConfig, splits_are_drawn: bool = True) -> None:
     """At most 12 lines; what must not be missed is a warning."""
     for split, name in ('test', 'Test'), ('validation', 'Validation'):
         if split in run.metrics and run.metrics[split].interval:
@@ -31,7 +31,6 @@ def log_summary(run: Run, config: RunConfig) -> None:
     if 'test' in run.metrics:
         if weak := _weakest(run.metrics['test'], run):
             log.info('Weakest classes: %s', weak)
-        splits_are_drawn = load_manifest(config.conversion.records_dir).splits_are_drawn
         _warn_of_few(run.metrics['test'], splits_are_drawn)
     counts = {name: run.left_out[name] for name in ('found', 'ignored', 'skip_reasons')}
     if left_out := told_left_out(**counts):
