@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import logging
 import os
@@ -258,6 +259,17 @@ def test_what_a_failed_run_unpacked_is_removed(flowers: Path, tmp_path: Path, ca
     listed(tar_writer('w:gz')(tmp_path / 'b.tgz', files_in(flowers)))
     assert [path.suffix for path in (cache / 'unpacked').glob('*')] == ['.tar']
     assert not abandoned.exists()
+
+
+def test_nothing_stays_of_a_compressed_tar_that_is_damaged_inside(
+    flowers: Path, tmp_path: Path, cache: Path
+) -> None:
+    whole = tar_writer('w')(tmp_path / 'a.tar', files_in(flowers)).read_bytes()
+    archive = tmp_path / 'a.tgz'
+    archive.write_bytes(gzip.compress(whole + whole))
+    with pytest.raises(InputError, match='another archive begins behind its end'):
+        listed(archive)
+    assert not list((cache / 'unpacked').glob('*'))
 
 
 def test_a_zip_that_lies_about_a_size(tmp_path: Path) -> None:
