@@ -87,7 +87,8 @@ demo-inception: setup ## the same with an untrained Inception v3: what is transf
 	$(PY) tools/retrain.py --flagfile=configs/demo_inception.flags $(TRAIN_FLAGS) $(FLAGS)
 
 demo-network: setup ## train the demo's network again, from a hundred invented kinds of flower
-	$(PY) -m tools.inventing --out_dir=build/demo_network/pictures
+	$(PY) tools/draw_pictures.py --kind=invented --num_classes=100 --per_class=60 --seed=1 \
+		--width=160 --height=120 --out_dir=build/demo_network/pictures
 	$(PY) tools/retrain.py --flagfile=configs/demo_network.flags $(TRAIN_FLAGS) $(FLAGS)
 	cp build/demo_network/demo_network.keras configs/
 

@@ -8,8 +8,10 @@ import importlib
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +47,37 @@ def start(*arguments: object, cwd: Path | None = None, timeout: float = 120) -> 
         timeout=timeout,
     )
     return Ended(ended.returncode, ended.stdout, _without_chatter(ended.stderr))
+
+
+@contextlib.contextmanager
+def page_of(tool: str, *flags: object, first: Sequence[str] = ()) -> Iterator[int]:
+    """Starts a tool that shows a page, as a process of its own; yields its port.
+
+    first: patterns of the lines that it prints before it says where the page is.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != 'TF_CPP_MIN_LOG_LEVEL'}
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / f'tools/{tool}.py'), '--port=0', *map(str, flags)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    with process:
+        try:
+            assert process.stdout
+            for pattern in first:
+                line = process.stdout.readline()
+                assert re.fullmatch(pattern, line), line
+            line = process.stdout.readline()
+            match = re.fullmatch(r'Open http://127\.0\.0\.1:(\d+)/ in the browser.*\n', line)
+            assert match, line
+            yield int(match[1])
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                assert process.wait(30) == 0, '^C is how it ends'
+            finally:
+                process.kill()
 
 
 def without_few_images(err: str) -> str:

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from command_line import ROOT, Places, start
+from archive_files import files_in
+from command_line import ROOT, Places, call, start
 
 from tools import drawing, inventing
 
@@ -21,6 +22,21 @@ def test_the_network_is_small_and_has_seen_none_of_the_four() -> None:
     assert len(set(kinds)) == 100
     model = tf.keras.models.load_model(NETWORK, compile=False)
     assert model.output_shape == (None, 100), 'the invented kinds, and no others'
+
+
+def test_the_invented_kinds_can_be_drawn_again(tmp_path: Path) -> None:
+    flags = '--kind=invented', '--num_classes=3', '--per_class=2', '--width=48', '--height=36'
+    folders = [tmp_path / name for name in ('first', 'second')]
+    for folder in folders:
+        ended = call('draw_pictures', f'--out_dir={folder}', *flags)
+        assert ended.out == f'{folder}: 6 pictures, 6 of them drawn now.\n'
+    first, second = map(files_in, folders)
+    assert first == second
+    assert len(set(first.values())) == 6
+    assert '0 of them drawn now' in call('draw_pictures', f'--out_dir={folders[0]}', *flags).out
+    ended = call('draw_pictures', f'--out_dir={folders[0]}', *flags, '--held_back=1')
+    assert (ended.status, ended.err.count('\n')) == (1, 1)
+    assert '--held_back goes with --kind=flowers only.' in ended.err
 
 
 @pytest.mark.slow

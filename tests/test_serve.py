@@ -27,7 +27,7 @@ import browser as browsers
 import colours
 import numpy as np
 import pytest
-from command_line import ROOT, Ended, Places, call, start
+from command_line import ROOT, Ended, Places, call, page_of, start
 
 from poets_tfr import tables
 from poets_tfr.label import provenance, serve
@@ -39,34 +39,11 @@ from poets_tfr.serving import Server, listen
 from poets_tfr.sources import headers
 
 
-@contextlib.contextmanager
-def served(*flags: object) -> Iterator[int]:
-    """Starts tools/serve.py; yields its port."""
-    environment = {k: v for k, v in os.environ.items() if k != 'TF_CPP_MIN_LOG_LEVEL'}
-    process = subprocess.Popen(
-        [sys.executable, ROOT / 'tools/serve.py', '--port=0', *map(str, flags)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    with process:
-        try:
-            assert process.stdout
-            line = process.stdout.readline()
-            match = re.fullmatch(r'Open http://127\.0\.0\.1:(\d+)/ in the browser.*\n', line)
-            assert match, line
-            yield int(match[1])
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                assert process.wait(30) == 0, '^C is how it ends'
-            finally:
-                process.kill()
-
-
 @pytest.fixture(scope='module')
 def port(trained: tuple[Places, Ended]) -> Iterator[int]:
-    with served(f'--graph={trained[0].graph}', '--max_upload_mib=1', '--min_score=0.1') as number:
+    with page_of(
+        'serve', f'--graph={trained[0].graph}', '--max_upload_mib=1', '--min_score=0.1'
+    ) as number:
         yield number
 
 
@@ -518,7 +495,7 @@ def test_the_page_says_which_model_and_where_it_is_not_sure(
     (tmp_path / 'report.json').write_text(json.dumps(value))
     (tmp_path / 'blue.png').write_bytes(picture('bluebells', picture_format='PNG'))
     graph = tmp_path / 'output_graph.pb'
-    with served(f'--graph={graph}', '--min_score=1') as port:
+    with page_of('serve', f'--graph={graph}', '--min_score=1') as port:
         browser.get(f'http://127.0.0.1:{port}/')
         browser.find_element(By.ID, 'files').send_keys(str(tmp_path / 'blue.png'))
         WebDriverWait(browser, 60).until(lambda page: page.find_elements(By.CLASS_NAME, 'done'))
@@ -679,7 +656,7 @@ def test_hostile_labels_on_the_page(
     node.attr['value'].tensor.string_val[0] = json.dumps({**value, 'labels': hostile}).encode()
     (tmp_path / 'g.pb').write_bytes(frozen_graph.serialized(graph_def))
     (tmp_path / 'green.png').write_bytes(picture('Green Grass', picture_format='PNG'))
-    with served(f'--graph={tmp_path / "g.pb"}') as port:
+    with page_of('serve', f'--graph={tmp_path / "g.pb"}') as port:
         browser.get(f'http://127.0.0.1:{port}/')
         browser.find_element(By.ID, 'files').send_keys(str(tmp_path / 'green.png'))
         WebDriverWait(browser, 60).until(

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from poets_tfr.cli import command
 from poets_tfr.errors import InputError
 from poets_tfr.settings import Settings, at_least, build, setting
-from tools import drawing
+from tools import drawing, inventing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,10 @@ class DrawingConfig(Settings):
         'Where the held-back pictures go; by default out_dir with _held_back at its end.',
         path='path',
     )
-    kind: Literal['flowers', 'photo_like'] = setting(
+    kind: Literal['flowers', 'invented', 'photo_like'] = setting(
         'flowers',
-        'flowers: four classes to tell apart; photo_like: detailed pictures of about 60 KB.',
+        'flowers: four classes to tell apart; invented: as many kinds of flower as you like, none '
+        'of them one of these four; photo_like: detailed pictures of about 60 KB.',
     )
     per_class: int = setting(60, 'How many pictures of each class.', at_least(1))
     num_classes: int = setting(4, 'How many classes; there are four flowers.', at_least(1))
@@ -50,10 +51,12 @@ def _main(given: dict[str, Any], positional: list[str]) -> None:
     out_dir = values.out_dir.rstrip('/') or '/'
     picture = {'seed': values.seed, 'width': values.width, 'height': values.height}
     folders = {'per_class': values.per_class, **picture}
-    if values.kind == 'photo_like':
+    if values.kind != 'flowers':
         if values.held_back:
             raise InputError('--held_back goes with --kind=flowers only.')
-        written = drawing.write_photo_like(out_dir, num_classes=values.num_classes, **folders)
+        is_invented = values.kind == 'invented'
+        write = inventing.write_invented if is_invented else drawing.write_photo_like
+        written = write(out_dir, num_classes=values.num_classes, **folders)
         _report(written, values.per_class * values.num_classes, out_dir)
         return
     kinds = drawing.FLOWERS[: values.num_classes]

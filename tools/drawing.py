@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import colorsys
 import dataclasses
+import functools
 import io
 import math
 import zlib
@@ -80,11 +81,20 @@ def write_flowers(
       InputError: an argument is out of its range, or a file of that name was not drawn here.
     """
     drawings = [
-        _Drawing(f'{kind}/{kind}_{index:04d}.jpg', kind, seed, kind, index, width, height)
+        Drawing(
+            f'{kind}/{kind}_{index:04d}.jpg',
+            kind,
+            seed,
+            kind,
+            index,
+            width,
+            height,
+            functools.partial(draw_flower, kind),
+        )
         for kind in kinds
         for index in range(per_class)
     ]
-    return _write_missing(out_dir, drawings)
+    return write_missing(out_dir, drawings)
 
 
 def write_held_back(
@@ -96,8 +106,10 @@ def write_held_back(
         turn, kind_index = divmod(place, len(FLOWERS))
         kind = FLOWERS[kind_index]
         path = f'{kind}_{turn + 1}.jpg' if turn else f'{kind}.jpg'
-        drawings.append(_Drawing(path, kind, seed, f'held_back/{kind}', turn, width, height))
-    return _write_missing(held_back_dir, drawings)
+        draw = functools.partial(draw_flower, kind)
+        name = f'held_back/{kind}'
+        drawings.append(Drawing(path, kind, seed, name, turn, width, height, draw))
+    return write_missing(held_back_dir, drawings)
 
 
 def write_photo_like(
@@ -112,22 +124,34 @@ def write_photo_like(
     """As write_flowers, but with `draw_photo_like`: out_dir/class_00/class_00_0000.jpg, ..."""
     names = [f'class_{number:02d}' for number in range(num_classes)]
     drawings = [
-        _Drawing(f'{name}/{name}_{index:04d}.jpg', 'photo_like', seed, name, index, width, height)
+        Drawing(
+            f'{name}/{name}_{index:04d}.jpg',
+            'photo_like',
+            seed,
+            name,
+            index,
+            width,
+            height,
+            draw_photo_like,
+            _PHOTO_LIKE_QUALITY,
+        )
         for name in names
         for index in range(per_class)
     ]
-    return _write_missing(out_dir, drawings)
+    return write_missing(out_dir, drawings)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Drawing:
+class Drawing:
     path: str  # below the folder, '/'-separated
-    kind: str  # one of FLOWERS, or photo_like
+    kind: str  # what the file says of itself
     seed: int
     name: str
     index: int
     width: int
     height: int
+    draw: Callable[..., np.ndarray]  # rng, width, height -> uint8 [height, width, 3]
+    quality: int = _FLOWER_QUALITY
 
     def comment(self) -> str:
         """What the file says about itself, so that a later call knows it again."""
@@ -138,11 +162,8 @@ class _Drawing:
 
     def jpeg(self) -> bytes:
         rng = picture_rng(self.seed, self.name, self.index)
-        if self.kind == 'photo_like':
-            pixels = draw_photo_like(rng, width=self.width, height=self.height)
-            return encode_jpeg(pixels, quality=_PHOTO_LIKE_QUALITY, comment=self.comment())
-        pixels = draw_flower(self.kind, rng, width=self.width, height=self.height)
-        return encode_jpeg(pixels, quality=_FLOWER_QUALITY, comment=self.comment())
+        pixels = self.draw(rng, width=self.width, height=self.height)
+        return encode_jpeg(pixels, quality=self.quality, comment=self.comment())
 
 
 def encode_jpeg(pixels: np.ndarray, *, quality: int = 90, comment: str = '') -> bytes:
@@ -154,7 +175,7 @@ def encode_jpeg(pixels: np.ndarray, *, quality: int = 90, comment: str = '') -> 
     return content.getvalue()
 
 
-def _write_missing(directory: str, drawings: Sequence[_Drawing]) -> int:
+def write_missing(directory: str, drawings: Sequence[Drawing]) -> int:
     for drawing in drawings[:1]:
         if drawing.seed < 0:
             raise InputError(f'seed must be 0 or more, not {drawing.seed}.')
@@ -176,7 +197,7 @@ def _write_missing(directory: str, drawings: Sequence[_Drawing]) -> int:
     return len(missing)
 
 
-def _stands(directory: str, drawing: _Drawing) -> bool:
+def _stands(directory: str, drawing: Drawing) -> bool:
     path = files.join(directory, drawing.path)
     if not files.exists(path):
         return False

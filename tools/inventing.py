@@ -1,6 +1,6 @@
 """A hundred kinds of flower that nobody has seen: what the demo's network learns to see from.
 
-python -m tools.inventing --out_dir=build/demo_network/pictures --per_class=60
+python tools/draw_pictures.py --kind=invented --num_classes=100 --out_dir=invented
 
 Each kind is a recipe, drawn from its number: how many petals, of which shape, in how many rings or
 in a cup seen from the side, around which disc, and so on. None of them is one of the demo's four.
@@ -9,30 +9,26 @@ in a cup seen from the side, around which disc, and so on. None of them is one o
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-import sys
-from typing import Any, ClassVar
 
 import numpy as np
 
-from poets_tfr import files, progress
-from poets_tfr.cli import command
-from poets_tfr.errors import InputError
-from poets_tfr.settings import Settings, at_least, build, setting
 from tools.drawing import (
     COLOURS,
     Colour,
+    Drawing,
     Pen,
     around,
     colour_between,
     draw_parts,
     draw_seeds,
     draw_stem,
-    encode_jpeg,
     leaf_colour,
     lit,
     petal_shape,
     picture_rng,
+    write_missing,
 )
 
 _RECIPES_SEED = 1
@@ -87,6 +83,21 @@ def recipe(number: int) -> Recipe:
         leaves=int(rng.integers(0, 4)),
         colours=tuple(rng.choice([*COLOURS], 3, replace=False).tolist()),
     )
+
+
+def write_invented(
+    out_dir: str, *, per_class: int, num_classes: int, seed: int, width: int, height: int
+) -> int:
+    """As drawing.write_flowers: out_dir/kind_00/kind_00_0000.jpg, ..."""
+    drawings = [
+        Drawing(
+            f'{name}/{name}_{index:04d}.jpg', 'invented', seed, name, index, width, height,
+            functools.partial(draw_invented, number),
+        )
+        for number, name in enumerate(f'kind_{n:02d}' for n in range(num_classes))
+        for index in range(per_class)
+    ]  # fmt: skip
+    return write_missing(out_dir, drawings)
 
 
 def draw_invented(
@@ -158,36 +169,3 @@ def _draw_middle(kind: Recipe, pen: Pen, rng: np.random.Generator) -> None:
 def _disc_colour(kind: Recipe, rng: np.random.Generator) -> Colour:
     hue, value = kind.disc_hue, kind.disc_value
     return colour_between(rng, (hue, hue + 0.04), (0.5, 0.9), (0.85 * value, value))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class InventingConfig(Settings):
-    TITLE: ClassVar[str] = 'The pictures'
-
-    out_dir: str = setting('', 'Where the pictures go: one folder per kind.', path='path')
-    kinds: int = setting(100, 'How many kinds.', at_least(2))
-    per_class: int = setting(60, 'How many pictures of each kind.', at_least(1))
-
-
-def main(argv: list[str] | None = None) -> int:
-    return command.run(_main, __doc__, [InventingConfig], argv)
-
-
-def _main(given: dict[str, Any], positional: list[str]) -> None:
-    command.no_stray_arguments(positional)
-    values = build(InventingConfig, given)
-    if not values.out_dir:
-        raise InputError('Must set flag --out_dir.')
-    with progress.bar(values.kinds * values.per_class, 'pictures', 'Draw') as bar:
-        for number in range(values.kinds):
-            name = f'kind_{number:02d}'
-            for index in range(values.per_class):
-                path = files.join(values.out_dir, name, f'{name}_{index:04d}.jpg')
-                if not files.exists(path):
-                    pixels = draw_invented(number, picture_rng(_RECIPES_SEED, name, index))
-                    files.write_bytes(path, encode_jpeg(pixels))
-                bar.update()
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -152,13 +152,13 @@ def _by_rank(
     if len(ranked) < len(bounds):
         raise _too_few_groups(config, folder, next(s for s in bounds if s != 'train'))
     split_of: dict[str, str] = {}
-    for split, (low, high) in bounds.items():
-        if split == 'train':
-            continue
+    drawn = [split for split in bounds if split != 'train']
+    for place, split in enumerate(drawn):
+        low, high = bounds[split]
         wanted = len(whole) * (high - low) / 100
-        others = sum(other not in (split, *split_of.values()) for other in bounds)
+        later = len(drawn) - place  # splits that want a group, too: train among them
         taken = 0
-        while len(ranked) > others and (
+        while len(ranked) > later and (
             not taken or abs(taken + size[ranked[0]] - wanted) <= abs(taken - wanted)
         ):
             group = ranked.pop(0)

@@ -9,9 +9,6 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +20,7 @@ import graphs
 import numpy as np
 import planted
 import pytest
-from command_line import ROOT, Ended, call
+from command_line import Ended, call, page_of
 from planted import HOSTILE, Planted
 
 from poets_tfr import tables
@@ -58,29 +55,11 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / 'corrections.tsv'
 
 
-@contextlib.contextmanager
-def started(root: Path, table: Path, *flags: str) -> Iterator[int]:
+def started(root: Path, table: Path) -> contextlib.AbstractContextManager[int]:
     """Starts tools/review.py; yields its port."""
-    environment = {k: v for k, v in os.environ.items() if k != 'TF_CPP_MIN_LOG_LEVEL'}
-    command = [sys.executable, ROOT / 'tools/review.py', root / 'examination', '--port=0']
-    process = subprocess.Popen(
-        [*map(str, command), f'--corrections={table}', *flags],
-        stdout=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
-    with process:
-        try:
-            assert process.stdout
-            counted, opened = process.stdout.readline(), process.stdout.readline()
-            assert re.fullmatch(r'\d+ images to look at, \d+ not decided yet\.\n', counted)
-            match = re.fullmatch(r'Open http://127\.0\.0\.1:(\d+)/ in the browser.*\n', opened)
-            assert match, opened
-            yield int(match[1])
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                assert process.wait(30) == 0, '^C is how it ends'
-            finally:
-                process.kill()
+    counted = r'\d+ images to look at, \d+ not decided yet\.\n'
+    flags = root / 'examination', f'--corrections={table}'
+    return page_of('review', *flags, first=[counted])
 
 
 @contextlib.contextmanager
