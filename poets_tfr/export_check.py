@@ -269,8 +269,11 @@ def main() -> None:
     answer_to = os.fdopen(os.dup(1), 'wb')
     os.dup2(2, 1)  # whatever else is said is no answer
     logging.getLogger('poets_tfr').addHandler(logging.NullHandler())
-    import tensorflow  # noqa: F401  while the head is trained, before there is anything to do
+    import tensorflow as tf  # while the head is trained, before there is anything to do
 
+    # Grappler copies the weights again and again: a second for a head of 10,000 classes, which a
+    # few pictures never repay.
+    tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
     request = json.loads(sys.stdin.buffer.read() or b'null')
     if request is not None:
         answer: dict[str, Any] = {'error': '', 'exports': []}
