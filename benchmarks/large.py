@@ -127,7 +127,7 @@ def _features(data: Data, work: str, repeats: int) -> list[Row]:
     peer, as_they_are = 'decode only, all cores', 'records of 12 MP'
     stored = {as_they_are: data.records, '': Records.open(scaled.records_dir)}
     sides = {name: _extraction(records, network, config, work) for name, records in stored.items()}
-    rates = median_rates({**sides, peer: decode_only(data.paths)}, repeats)
+    rates = median_rates({**sides, peer: decode_only(data.paths)}, repeats + 2)
     whole, small = rates[as_they_are], rates['']
     name = f'features {network.name}, 12 MP'
     return [
