@@ -69,7 +69,7 @@ demo: setup ## the whole job on drawn flowers, into build/demo
 	$(DRAW_DEMO)
 	$(PY) tools/retrain.py --flagfile=configs/demo.flags $(TRAIN_FLAGS) $(FLAGS)
 	@echo
-	@echo 'Two pictures that it has never seen:'
+	@echo 'Two images that it has never seen:'
 	@find build/demo/held_back -type f | sort | tr '\n' '\0' | xargs -0 $(PY) tools/label_image.py \
 		--graph=build/demo/runs
 	@echo
@@ -104,7 +104,7 @@ train: setup ## IMAGE_DIR (or RECORDS_DIR) -> a classifier, all stages, in runs/
 	$(if $(RECORDS_DIR),,$(call need,IMAGE_DIR,~/pets))
 	$(PY) tools/retrain.py $(RUN_DIR_FLAG) $(CONVERT_FLAGS) $(TRAIN_FLAGS) $(FLAGS)
 
-examine: setup ## likely wrong labels, near duplicates and odd pictures of IMAGE_DIR (or RECORDS_DIR)
+examine: setup ## likely wrong labels, near duplicates and odd images of IMAGE_DIR (or RECORDS_DIR)
 	$(if $(RECORDS_DIR),,$(call need,IMAGE_DIR,~/pets))
 	$(PY) tools/examine.py $(CONVERT_FLAGS) $(call flag,architecture,ARCHITECTURE) \
 		$(call flag,examine_dir,EXAMINE_DIR) $(FLAGS)
@@ -121,18 +121,18 @@ tensorboard: setup ## watch the training: shows runs/, or RUN, or SUMMARIES_DIR
 	TF_CPP_MIN_LOG_LEVEL=3 $(PY) -c "$$SHOW_TENSORBOARD" --logdir "$$logs" $(FLAGS)
 
 # Needs Debian's packages chromium and chromium-driver.
-screenshot: demo $(VENV)/stamp-tests ## the README's pictures, from the demo: docs/images
+screenshot: demo $(VENV)/stamp-tests ## the README's images, from the demo: docs/images
 	$(PY) tests/screenshot.py "build/demo/runs/$$(cat build/demo/runs/latest)" docs/images
 
 label: setup ## label PICTURE with the classifier of the last run, or of RUN
 	$(call need,PICTURE,my.jpg)
 	$(PY) tools/label_image.py --graph="$(RUNS)" $(FLAGS) $(if $(PICTURE),"$$PICTURE")
 
-evaluate: setup ## the last run, or RUN, on the labelled pictures of IMAGE_DIR (or RECORDS_DIR)
+evaluate: setup ## the last run, or RUN, on the labelled images of IMAGE_DIR (or RECORDS_DIR)
 	$(if $(RECORDS_DIR),,$(call need,IMAGE_DIR,~/other_pets))
 	$(PY) tools/evaluate.py --graph="$(RUNS)" $(CONVERT_FLAGS) $(FLAGS)
 
-serve: setup ## label pictures on a page in the browser, with the last run, or RUN
+serve: setup ## label images on a page in the browser, with the last run, or RUN
 	$(PY) tools/serve.py --graph="$(RUNS)" $(FLAGS)
 
 flowers: setup ## the tutorial: fetch flower_photos and the ImageNet weights, train

@@ -32,7 +32,7 @@ class BenchmarkConfig(Settings):
 
     json: str = setting('', 'Write the rows to this file too.', path='path')
     work_dir: str = setting(
-        'build/bench', 'Where pictures, records and networks of it are kept.', path='path'
+        'build/bench', 'Where images, records and networks of it are kept.', path='path'
     )
 
 

@@ -20,7 +20,7 @@ from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.backbones.settings import Precision
 from poets_tfr.extraction.settings import OnOff
 
-_PICTURES_S = 'pictures/s'
+_PICTURES_S = 'images/s'
 _PUBLISHED, _PUBLISHED_RATE = 'A100, XLA, float16, published', 4354.0  # Inception v3, 299 px
 _CALLS = 8
 _PICTURES_FED = 16_384

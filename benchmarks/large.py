@@ -26,7 +26,7 @@ from poets_tfr.records.reading import Records
 from poets_tfr.sources.listing import list_images
 from tools import drawing
 
-_PICTURES_S = 'pictures/s'
+_PICTURES_S = 'images/s'
 _CLASSES, _PER_CLASS = 5, 24
 _WIDTH = 4032
 _QUALITY = 90

@@ -45,7 +45,7 @@ from poets_tfr.sources.listing import list_images
 from poets_tfr.training import loop
 from poets_tfr.training.settings import HeadConfig
 
-_PICTURES_S = 'pictures/s'
+_PICTURES_S = 'images/s'
 _INCEPTION_PICTURES = 256
 _INCEPTION_GFLOP = 11.46  # per picture of 299 x 299: 5.73 G multiply-adds
 
@@ -290,14 +290,14 @@ def memory(data: Data) -> list[Row]:
     shutil.rmtree(work)
     count = len(data.paths)
     return [
-        against(f'memory, {count} pictures', '1/GB', 1e3 / once, '1.5 GB', 1 / 1.5, {'1.5 GB': 1}),
+        against(f'memory, {count} images', '1/GB', 1e3 / once, '1.5 GB', 1 / 1.5, {'1.5 GB': 1}),
         against(
-            f'memory, {4 * count} pictures',
+            f'memory, {4 * count} images',
             '1/GB',
             1e3 / four,
-            f'{count} pictures',
+            f'{count} images',
             1e3 / once,
-            {f'{count} pictures': 1 / 1.2},
+            {f'{count} images': 1 / 1.2},
         ),  # fmt: skip
     ]
 

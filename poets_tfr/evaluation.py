@@ -72,7 +72,7 @@ class Evaluated:
 
     predictions: of all whole images.
     figures: what they are worth.
-    bad: how many files were no whole images.
+    bad: how many files could not be decoded.
     """
 
     predictions: Predictions
@@ -150,7 +150,7 @@ def table(figures: Metrics, labels: Sequence[str]) -> str:
     chosen = range(len(labels)) if is_whole else figures.weakest(_WEAKEST).tolist()
     names = [printable(labels[i]) for i in chosen]
     width = max([len('class'), *map(len, names)])
-    lines = [f'{"class":{width}}  pictures  precision    recall        F1']
+    lines = [f'{"class":{width}}  images  precision    recall        F1']
     for name, i in zip(names, chosen, strict=True):
         shares = figures.precision[i], figures.recall[i], figures.f1[i]
         cells = ''.join(f'{_percent(share):>10}' for share in shares)
@@ -181,7 +181,7 @@ def _percent(share: float) -> str:
 
 
 def _no_picture(where: str) -> str:
-    return f'{where}: no picture to evaluate.'
+    return f'{where}: no image to evaluate.'
 
 
 def _find_files(config: EvaluationConfig) -> list[LabelledFile]:
@@ -281,7 +281,7 @@ def _scored_files(
     labelled = labeller.label_files(
         files.join(image_dir, file.path) for file in found if not file.fault
     )
-    with progress.bar(len(found), 'pictures', 'Labelling') as bar:
+    with progress.bar(len(found), 'images', 'Labelling') as bar:
         for file in found:
             path = files.join(image_dir, file.path)
             scored = Labelled(path, None, file.fault) if file.fault else next(labelled)
@@ -293,7 +293,7 @@ def _scored_files(
 
 def _scored_records(records: Records, split: str, labeller: Labeller) -> Iterator[_Scored]:
     places, of_split = _places(labeller, records.labels, records.records_dir), records[split]
-    with progress.bar(len(of_split), 'pictures', 'Labelling') as bar:
+    with progress.bar(len(of_split), 'images', 'Labelling') as bar:
         for rows, images in of_split.batches(batch_size=_BATCH):
             for row, scores in zip(rows, labeller.scores_of_stored(images), strict=True):
                 yield _Scored(of_split.paths[row], places[of_split.labels[row]], scores)

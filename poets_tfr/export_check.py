@@ -173,7 +173,7 @@ def log_result(result: Mapping[str, Any]) -> None:
         measure = verdict['measure']
         sources = [verdict[source] for source in _SOURCES if verdict[source]['pictures']]
         log.info(
-            'Self-test of %s: %d stored and %d original pictures, %s difference of a score %.1e, '
+            'Self-test of %s: %d stored and %d original images, %s difference of a score %.1e, '
             'top-1 agreement %.1f%%',
             flag, verdict['stored']['pictures'], verdict['files']['pictures'], measure,
             max(found[f'{measure}_difference'] for found in sources),
@@ -213,7 +213,7 @@ def _verdict(export: Export, found: Mapping[str, Any], wanted: Predictions) -> d
             compared[f'{export.measure}_difference'],
             compared['top_1_agreement'],
         )
-        said = f'{export.path}: of {len(rows)} pictures ({source})'
+        said = f'{export.path}: of {len(rows)} images ({source})'
         if not difference <= export.tolerance:  # nor if it is no number
             verdict['passed'] = False
             verdict['fault'] = (

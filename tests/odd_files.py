@@ -121,7 +121,7 @@ def jpegs() -> list[OddFile]:
         OddFile('lossless.jpg', of_frame(plain, 0xC3), 'JPEG of a kind that is not supported'),
         OddFile('hierarchical.jpg', of_frame(turn_6, 0xC5), 'JPEG of a kind that is not supported'),
         OddFile('half.jpg', plain[: len(plain) * 2 // 3], 'damaged or truncated JPEG data'),
-        OddFile('start_only.jpg', plain[:2], 'not a picture of a known format'),
+        OddFile('start_only.jpg', plain[:2], 'not an image of a known format'),
         OddFile('header_only.jpg', plain[: plain.index(b'\xff\xda')], 'damaged JPEG header'),
         OddFile('12_bits.jpg', twelve_bits, 'JPEG of 12 bits, which is not supported'),
     ]
@@ -392,13 +392,13 @@ def no_pictures() -> list[OddFile]:
     rows = {
         'empty.jpg': (b'', 'the file is empty'),
         'zeros.jpg': (bytes(5000), 'all bytes are 0'),
-        'page.jpg': (b'<!DOCTYPE html><html>404</html>', 'a web page, not a picture'),
+        'page.jpg': (b'<!DOCTYPE html><html>404</html>', 'a web page, not an image'),
         'drawing.png': (b'<?xml version="1.0"?><svg/>', 'XML or SVG text'),
-        'text.jpg': (b'=1+1\tlater\n', 'not a picture of a known format'),
+        'text.jpg': (b'=1+1\tlater\n', 'not an image of a known format'),
         'document.jpg': (b'%PDF-1.7', 'a PDF document'),
         'archive.png': (b'PK\3\4rest', 'a ZIP archive'),
         'phone.jpg': (b'\0\0\0\x18ftypheic\0\0\0\0mif1heic', 'damaged HEIC header'),
-        'film.jpg': (b'\0\0\0\x18ftypisom\0\0\2\0isomiso2', 'a video, not a picture'),
+        'film.jpg': (b'\0\0\0\x18ftypisom\0\0\2\0isomiso2', 'a video, not an image'),
         'pointer.jpg': (b'version https://git-lfs.github.com/spec/v1\n', 'a Git LFS pointer'),
         'of_jpeg.bmp': (
             saved(RGB, 'BMP')[:30] + b'\4' + saved(RGB, 'BMP')[31:],

@@ -117,7 +117,7 @@ def heics() -> list[OddFile]:
         OddFile('half.heic', plain[: len(plain) * 2 // 3], 'damaged or truncated HEIC data'),
         OddFile('start.heic', plain[:200], 'damaged HEIC header'),
         OddFile('of_av1.heif', of_av1, 'HEIC of a kind that is not supported'),
-        OddFile('live.mov.jpg', b'\0\0\0\x14ftypqt  \0\0\0\0qt  ', 'a video, not a picture'),
+        OddFile('live.mov.jpg', b'\0\0\0\x14ftypqt  \0\0\0\0qt  ', 'a video, not an image'),
     ]
 
 

@@ -107,7 +107,7 @@ def test_an_examination_is_measured_and_what_is_not_installed_is_said(
     data = Data(str(tmp_path / 'work'), images=str(images), models=str(model_dir))
     rows = {row.row: row for row in examining.examine(data, seeds=1, sizes=(40, 80))}
     assert list(rows) == [
-        'examine 60 pictures', 'changed labels, precision', 'changed labels, recall in twice',
+        'examine 60 images', 'changed labels, precision', 'changed labels, recall in twice',
         'near duplicates of 40', 'near duplicates of 80',
     ]  # fmt: skip
     # Three labels of colours as far apart as these.

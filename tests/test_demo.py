@@ -29,7 +29,7 @@ def test_the_invented_kinds_can_be_drawn_again(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ('first', 'second')]
     for folder in folders:
         ended = call('draw_pictures', f'--out_dir={folder}', *flags)
-        assert ended.out == f'{folder}: 6 pictures, 6 of them drawn now.\n'
+        assert ended.out == f'{folder}: 6 images, 6 of them drawn now.\n'
     first, second = map(files_in, folders)
     assert first == second
     assert len(set(first.values())) == 6

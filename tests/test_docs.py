@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted(ROOT.glob('docs/**/*.md'))]
 ODD_WORDS = (
     'rightly', 'by heart', 'be believed', ' taken for what', 'Held against', 'to itself only',
-    'deaf and dumb', 'which is not taken', 'no whole pictures', 'can be afforded',
+    'deaf and dumb', 'which is not taken', 'no whole images', 'can be afforded',
     'name other places',
 )  # fmt: skip
 # Of absl; and what a program hands on, to a run and to Apache Beam.

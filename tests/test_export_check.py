@@ -152,6 +152,6 @@ def test_a_run_with_every_export(
     lines = [line for line in ended.out.splitlines() if line.startswith('Self-test of ')]
     flags = ['output_graph', 'inference_graph', 'saved_model_dir', 'tflite_output']
     assert [line.split()[2] for line in lines] == [f'{flag}:' for flag in flags]
-    assert all(': 12 stored and 12 original pictures, ' in line for line in lines)
+    assert all(': 12 stored and 12 original images, ' in line for line in lines)
     assert (tmp_path / 'saved/1/saved_model.pb').is_file()
     assert Labeller(str(tmp_path / 'm.tflite')).labels == colours.LABELS

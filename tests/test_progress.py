@@ -32,13 +32,13 @@ def test_without_a_terminal_a_plain_line_every_ten_seconds(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, 'monotonic', Clock(step=4.0))
-    with caplog.at_level(INFO, 'poets_tfr'), progress.bar(100, 'pictures', 'Converting') as bar:
+    with caplog.at_level(INFO, 'poets_tfr'), progress.bar(100, 'images', 'Converting') as bar:
         for _ in range(9):
             bar.update(2)
     assert messages(caplog) == [
-        'Converting: 6 of 100 pictures, 0.5 a second, 188 s left',
-        'Converting: 12 of 100 pictures, 0.5 a second, 176 s left',
-        'Converting: 18 of 100 pictures, 0.5 a second, 164 s left',
+        'Converting: 6 of 100 images, 0.5 a second, 188 s left',
+        'Converting: 12 of 100 images, 0.5 a second, 176 s left',
+        'Converting: 18 of 100 images, 0.5 a second, 164 s left',
     ]
 
 

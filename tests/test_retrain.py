@@ -170,13 +170,13 @@ def test_distorted_training(
     assert accuracy > 90
     assert pictures == final_accuracy(trained[1])[1]
     if copies:
-        assert 'Distortions: 2 copies of each training picture beside itself' in out
+        assert 'Distortions: 2 copies of each training image beside itself' in out
         counts = re.search(r'Features: (\d+) of (\d+) distorted copies to compute', out)
         assert counts
         assert counts[1] == counts[2]
         assert f'Features: all {counts[1]} distorted copies are in ' in again
     else:
-        assert 'Distortions: anew for the pictures of every step' in out
+        assert 'Distortions: anew for the images of every step' in out
         assert len(list(places.bottlenecks.iterdir())) == 1
 
 
@@ -298,7 +298,7 @@ def test_damaged_pictures_are_left_out(model_dir: Path, tmp_path: Path) -> None:
     ended = retrain(Places(tmp_path), model_dir, f'--image_dir={pictures}', steps=2)
     assert ended.status == 0, ended.err
     assert 'Red_Roses/001.jpg' in (tmp_path / 'records/skipped.tsv').read_text()
-    assert re.search(r'^Features: 59 of 59 pictures to compute\.$', ended.out, re.MULTILINE)
+    assert re.search(r'^Features: 59 of 59 images to compute\.$', ended.out, re.MULTILINE)
 
 
 def test_what_cannot_be_written_is_said_before_any_work(
@@ -410,7 +410,7 @@ def test_pictures_of_any_size_and_shape(model_dir: Path, tmp_path: Path) -> None
     Image.new('RGB', (1, 1)).save(pictures / 'Red_Roses/tiny.png')
     ended = retrain(Places(tmp_path), model_dir, f'--image_dir={pictures}', steps=1)
     assert ended.status == 0, ended.err
-    assert 'Features: 63 of 63 pictures to compute.' in ended.out
+    assert 'Features: 63 of 63 images to compute.' in ended.out
 
 
 def test_folders_of_any_name(model_dir: Path, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def features_stand(run: Run) -> bool:
 MOMENTS: dict[str, Callable[[Run], bool]] = {
     'convert': a_shard_stands,
     'convert, the last moment': lambda run: (run.places.records / 'features.json').exists(),
-    'before features': lambda run: run.says('pictures to compute'),
+    'before features': lambda run: run.says('images to compute'),
     'features': features_stand,
     'training': lambda run: run.says(': Step 5000: '),
     'export': lambda run: run.says('Final test accuracy'),

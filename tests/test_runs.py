@@ -171,7 +171,7 @@ def test_under_make_the_next_commands_are_makes(
 
 def test_what_was_left_out_is_said_at_the_end(flags: list[str], tmp_path: Path) -> None:
     pictures = shutil.copytree(flags[0].partition('=')[2], tmp_path / 'pictures')
-    (pictures / 'bluebells/broken.jpg').write_bytes(b'no picture')
+    (pictures / 'bluebells/broken.jpg').write_bytes(b'no image')
     ended = call('retrain', *flags, f'--image_dir={pictures}')
     assert ended.status == 0, ended.err
     assert '\n1 of 73 images were left out: 1 ' in ended.err
@@ -277,7 +277,7 @@ def test_a_flagfile_holds_lists_and_refuses_what_it_cannot_hold(
     assert again.status == 0, again.err
     labels = [(tmp_path / f'runs/c/{n}/output_labels.txt').read_text() for n in (1, 2)]
     assert labels[0] == labels[1]
-    odd = shutil.copytree(colours_dir, tmp_path / 'pictures ')
+    odd = shutil.copytree(colours_dir, tmp_path / 'images ')
     ended = call('retrain', *flags, f'--image_dir={odd}')
     assert ended.status == 0, ended.err
     assert (

@@ -80,7 +80,7 @@ def test_scripts_post_bytes(port: int, trained: tuple[Places, Ended], picture_fo
 def test_what_is_served(port: int) -> None:
     status, page, headers = ask(port, 'GET', '/')
     assert status == 200
-    assert '<title>What is in the picture?</title>' in page
+    assert '<title>What is in the image?</title>' in page
     assert "default-src 'none'" in headers['Content-Security-Policy']
     for name in re.findall(r'(?:href|src)="([^"]+)"', page):
         assert ask(port, 'GET', f'/{name}')[0] == 200, name
@@ -95,7 +95,7 @@ def test_what_is_served(port: int) -> None:
 @pytest.mark.parametrize(
     ('method', 'path', 'body', 'headers', 'status'),
     [
-        ('POST', '/label', b'no picture', {}, 415),
+        ('POST', '/label', b'no image', {}, 415),
         ('POST', '/label', picture('bluebells')[:-200], {}, 415),
         ('POST', '/label', b'', {'Content-Length': '0'}, 415),
         (
@@ -445,7 +445,7 @@ def test_in_a_browser(
 
     (tmp_path / HOSTILE).write_bytes(picture('Red_Roses'))
     (tmp_path / 'blue.png').write_bytes(picture('bluebells', picture_format='PNG'))
-    (tmp_path / 'broken.jpg').write_bytes(b'no picture')
+    (tmp_path / 'broken.jpg').write_bytes(b'no image')
     browsers.complaints(browser)
     browser.get(f'http://127.0.0.1:{port}/')
     WebDriverWait(browser, 20).until(
@@ -465,10 +465,10 @@ def test_in_a_browser(
     assert sorted(cards) == sorted([HOSTILE, 'blue.png', 'broken.jpg'])
     assert cards[HOSTILE].find_element(By.TAG_NAME, 'h2').text == 'red roses'
     assert cards['blue.png'].find_element(By.TAG_NAME, 'h2').text == 'bluebells'
-    assert 'No picture to label' in cards['broken.jpg'].text
+    assert 'No image to label' in cards['broken.jpg'].text
     assert not cards['broken.jpg'].find_elements(By.TAG_NAME, 'img')
     assert len(cards['blue.png'].find_elements(By.TAG_NAME, 'img')) == 1
-    assert browser.title == 'What is in the picture?'
+    assert browser.title == 'What is in the image?'
     assert not cards[HOSTILE].find_elements(By.CSS_SELECTOR, 'img[src="x"]')
     (fill,) = cards['blue.png'].find_elements(By.CSS_SELECTOR, 'li:first-child .fill')
     (score,) = cards['blue.png'].find_elements(By.CSS_SELECTOR, 'li:first-child .score')
@@ -501,7 +501,7 @@ def test_the_page_says_which_model_and_where_it_is_not_sure(
         WebDriverWait(browser, 60).until(lambda page: page.find_elements(By.CLASS_NAME, 'done'))
         assert browser.find_element(By.TAG_NAME, 'header').text.split('\n')[1:] == [
             f'{graph}, made 2026-01-02',
-            'Right for 90.0 % of 100 test pictures (95 % range: 82.6 to 94.5 %)',
+            'Right for 90.0 % of 100 test images (95 % range: 82.6 to 94.5 %)',
             f'3 labels: {", ".join(colours.LABELS)}',
         ]
         (card,) = browser.find_elements(By.TAG_NAME, 'article')
@@ -528,7 +528,7 @@ def test_the_results_are_taken_away_as_csv(
     ]  # fmt: skip
     for name in names:
         (pictures / name).write_bytes(picture('bluebells', picture_format='PNG'))
-    (pictures / 'z.png').write_bytes(b'no picture')
+    (pictures / 'z.png').write_bytes(b'no image')
     command = {'behavior': 'allow', 'downloadPath': str(downloads)}
     browser.execute_cdp_cmd('Browser.setDownloadBehavior', command)
     browser.get(f'http://127.0.0.1:{port}/')
@@ -556,7 +556,7 @@ def test_the_results_are_taken_away_as_csv(
         assert [row[1], row[3], *row[5:]] == [label, second, 'yes', '']
         assert [float(row[2]), float(row[4])] == pytest.approx([score, second_score], abs=1e-5)
     assert failed[:6] == ['z.png', '', '', '', '', '']
-    assert failed[6].startswith('No picture to label: ')
+    assert failed[6].startswith('No image to label: ')
 
 
 @pytest.mark.slow
@@ -663,5 +663,5 @@ def test_hostile_labels_on_the_page(
             lambda page: page.find_elements(By.CSS_SELECTOR, '.done h2')
         )
         assert browser.find_element(By.CSS_SELECTOR, '.done h2').text == hostile[0]
-        assert browser.title == 'What is in the picture?'
+        assert browser.title == 'What is in the image?'
         assert not browser.find_elements(By.CSS_SELECTOR, '#results script, img[src="x"]')

@@ -58,7 +58,7 @@ def test_a_class_is_added(
     ended = retrain(places, model_dir, *flags, steps=0)
     assert ended.status == 0, ended.err
     assert 'Warm start: 2 of 3 classes from a former run.' in ended.out
-    assert ' to compute' not in ended.out, 'features of known pictures are reused'
+    assert ' to compute' not in ended.out, 'features of known images are reused'
     before, after = head_of(two), head_of(places)
     assert list(after) == colours.LABELS
     for label in 'red roses', 'bluebells':

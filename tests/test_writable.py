@@ -142,5 +142,5 @@ def test_a_run_that_fails_leaves_no_empty_folder(
     assert not to.root.exists()
     ended = call('retrain', *fixed, pictures, '--validation_percentage=0', '--head_search=auto')
     assert ended.status == 1
-    assert '--head_search chooses by validation pictures' in ended.err
+    assert '--head_search chooses by validation images' in ended.err
     assert not to.summaries.exists()

@@ -18,23 +18,23 @@ from tools import drawing, inventing
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DrawingConfig(Settings):
-    TITLE: ClassVar[str] = 'The pictures'
+    TITLE: ClassVar[str] = 'The images'
 
-    out_dir: str = setting('', 'Where the pictures go: one folder per class.', path='path')
+    out_dir: str = setting('', 'Where the images go: one folder per class.', path='path')
     held_back_dir: str = setting(
         '',
-        'Where the held-back pictures go; by default out_dir with _held_back at its end.',
+        'Where the held-back images go; by default out_dir with _held_back at its end.',
         path='path',
     )
     kind: Literal['flowers', 'invented', 'photo_like'] = setting(
         'flowers',
         'flowers: four classes to tell apart; invented: as many kinds of flower as you like, none '
-        'of them one of these four; photo_like: detailed pictures of about 60 KB.',
+        'of them one of these four; photo_like: detailed images of about 60 KB.',
     )
-    per_class: int = setting(60, 'How many pictures of each class.', at_least(1))
+    per_class: int = setting(60, 'How many images of each class.', at_least(1))
     num_classes: int = setting(4, 'How many classes; there are four flowers.', at_least(1))
     held_back: int = setting(0, 'How many flowers to draw apart, for labelling.', at_least(0))
-    seed: int = setting(0, 'The same seed draws the same pictures.', at_least(0))
+    seed: int = setting(0, 'The same seed draws the same images.', at_least(0))
     width: int = setting(320, 'In pixels.', at_least(16))
     height: int = setting(240, 'In pixels.', at_least(16))
 
@@ -81,7 +81,7 @@ def _check_outside(held_back_dir: str, out_dir: str) -> None:
 
 
 def _report(written: int, total: int, directory: str) -> None:
-    print(f'{directory}: {total} pictures, {written} of them drawn now.', flush=True)
+    print(f'{directory}: {total} images, {written} of them drawn now.', flush=True)
 
 
 if __name__ == '__main__':

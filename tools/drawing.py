@@ -181,7 +181,7 @@ def write_missing(directory: str, drawings: Sequence[Drawing]) -> int:
             raise InputError(f'seed must be 0 or more, not {drawing.seed}.')
         if min(drawing.width, drawing.height) < _SMALLEST:
             raise InputError(
-                f'A picture must be at least {_SMALLEST} pixels wide and high, '
+                f'An image must be at least {_SMALLEST} pixels wide and high, '
                 f'not {drawing.width} x {drawing.height}.'
             )
     missing = [drawing for drawing in drawings if not _stands(directory, drawing)]
@@ -190,7 +190,7 @@ def write_missing(directory: str, drawings: Sequence[Drawing]) -> int:
     folders = {files.join(directory, drawing.path).rpartition('/')[0] for drawing in missing}
     for folder in sorted(folders):
         files.remove_stale_parts(folder)
-    with progress.bar(len(missing), 'pictures', 'Draw') as bar:
+    with progress.bar(len(missing), 'images', 'Draw') as bar:
         for drawing in missing:
             files.write_bytes(files.join(directory, drawing.path), drawing.jpeg())
             bar.update()

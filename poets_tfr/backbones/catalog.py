@@ -92,7 +92,7 @@ def _keras_spec(name: str, key: str, image_size: int) -> BackboneSpec:
     row = APPLICATIONS[key]
     size = image_size or row.size
     if size < row.smallest:
-        raise InputError(f'--image_size={size}: {name} takes pictures of {row.smallest} or more.')
+        raise InputError(f'--image_size={size}: {name} takes images of {row.smallest} or more.')
     application, _, alpha = key.partition('_')
     source = KerasSource(
         application=application,

@@ -254,20 +254,20 @@ def _load_saved_model(config: BackboneConfig) -> Backbone:
     size = config.image_size or _stated_size(module)
     if not size:
         raise InputError(
-            f'--tfhub_module={config.tfhub_module} does not state its picture size: give '
+            f'--tfhub_module={config.tfhub_module} does not state its image size: give '
             '--image_size.'
         )
     try:
         concrete = _trace(lambda pictures: _features_of(module, pictures), size)
     except (ValueError, TypeError) as error:
         raise InputError(
-            f'--tfhub_module={config.tfhub_module} gives no features for pictures of '
+            f'--tfhub_module={config.tfhub_module} gives no features for images of '
             f'{size} x {size}: {str(error).splitlines()[0]}'
         ) from None
     shape = concrete.outputs[0].shape
     if shape.rank != 2 or not shape[1]:
         raise InputError(
-            f'--tfhub_module={config.tfhub_module} gives {shape} for a batch of pictures, not one '
+            f'--tfhub_module={config.tfhub_module} gives {shape} for a batch of images, not one '
             'vector for each: a feature vector module is wanted.'
         )
     content = ''.join(

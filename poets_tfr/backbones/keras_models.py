@@ -65,7 +65,7 @@ def layers_from(model: Any, name: str) -> list[Any]:
         with_weights = [layer.name for layer in model.layers if layer.trainable_variables]
         raise InputError(
             f'--fine_tune_from={name}: {model.name} has no such layer'
-            f'{did_you_mean(name, names)}. The layers that can be trained, from the pictures up: '
+            f'{did_you_mean(name, names)}. The layers that can be trained, from the images up: '
             f'{", ".join(with_weights)}; or all.'
         )
     layers = model.layers[names.index(name) :]

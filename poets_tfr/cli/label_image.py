@@ -53,7 +53,7 @@ def _main(given: dict[str, Any], named: list[str]) -> int:
             stack.enter_context(sorter)
         bad = _label(pictures, labeller, config, threshold, sorter)
     if bad and len(pictures) > 1:
-        print(f'{bad} of {len(pictures)} pictures could not be labelled.', file=sys.stderr)
+        print(f'{bad} of {len(pictures)} images could not be labelled.', file=sys.stderr)
     if sorter:
         print(sorter.told(), file=sys.stderr)
     return 1 if bad else 0

@@ -100,16 +100,16 @@ class ForeignGraph:
             mean, std = (known.mean if mean is None else mean), (known.std if std is None else std)
         if mean is None or std is None:
             raise InputError(
-                f'--graph: {self._path} does not say in which range {name!r} wants its pictures: '
+                f'--graph: {self._path} does not say in which range {name!r} wants its images: '
                 'give --input_mean and --input_std, of (pixel 0..255 - mean) / std.'
             )
         if std == 0:
-            raise InputError('--input_std=0: pictures cannot be divided by 0.')
+            raise InputError('--input_std=0: images cannot be divided by 0.')
         height = self._side('height', 1, feeding.input_height, known)
         width = self._side('width', 2, feeding.input_width, known)
         if known and (feeding.input_mean is None or feeding.input_std is None):
             log.warning(
-                'NOTE: %s does not say how it wants its pictures. Taken, as for %s: %d x %d, '
+                'NOTE: %s does not say how it wants its images. Taken, as for %s: %d x %d, '
                 '(pixel - %s) / %s. --input_height, --input_width, --input_mean and --input_std '
                 'change it.',
                 self._path, known.origin, height, width, mean, std,
@@ -128,7 +128,7 @@ class ForeignGraph:
         size = fixed or (known and known.size)
         if not size:
             raise InputError(
-                f'--graph: {self._path} does not say which picture size it wants: give '
+                f'--graph: {self._path} does not say which image size it wants: give '
                 '--input_height and --input_width.'
             )
         return size

@@ -114,7 +114,7 @@ def _warn_of_overrides(path: str, wants: Preprocessing, feeding: Feeding) -> Non
         given = getattr(feeding, name)
         if given is not None and given != value:
             log.warning(
-                'WARNING: --%s=%s is not used: %s says itself how it wants its pictures '
+                'WARNING: --%s=%s is not used: %s says itself how it wants its images '
                 '(there: %s).', name, given, path, value,
             )  # fmt: skip
 

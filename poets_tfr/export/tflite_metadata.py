@@ -67,7 +67,7 @@ def _metadata(description: Description) -> bytes:
     normalisation = _table(builder, {0: _to(mean), 1: _to(std)})
     unit = _table(builder, {0: _byte(_NORMALIZATION_OPTIONS), 1: _to(normalisation)})
     picture = _tensor(
-        builder, 'image', 'RGB pictures of the stated size.',
+        builder, 'image', 'RGB images of the stated size.',
         {3: _to(content), 4: _to(_vector(builder, [unit]))},
     )  # fmt: skip
     features = _table(builder, {})
@@ -81,7 +81,7 @@ def _metadata(description: Description) -> bytes:
     )
     text = f'Tells {len(description.labels)} classes apart; features by {description.architecture}.'
     named = {
-        0: builder.CreateString('poets_tfr picture classifier'),
+        0: builder.CreateString('poets_tfr image classifier'),
         1: builder.CreateString(text),
         3: _vector(builder, [subgraph]),
         6: _vector(builder, [own]),

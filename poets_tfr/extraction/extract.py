@@ -141,7 +141,7 @@ class Extraction:
             log.info('Features: all %d%s are in %s.', len(missing), copies, cache.directory)
         while wanted:
             count = int(missing.sum())
-            log.info('Features: %d of %d%s to compute.', count, len(missing), copies or ' pictures')
+            log.info('Features: %d of %d%s to compute.', count, len(missing), copies or ' images')
             mine = cluster.share_of(missing)
             count = int(mine.sum())
             with progress.stage(
@@ -182,7 +182,7 @@ class Extraction:
                 self._records.check_current()  # else other images' features would be kept
                 cache.add(rows.digests[chosen], values)
 
-        with progress.bar(int(missing.sum()), 'pictures', 'Creating bottlenecks') as bar:
+        with progress.bar(int(missing.sum()), 'images', 'Creating bottlenecks') as bar:
             try:
                 for batch in features_of(forward, dataset):
                     row = batch.what.numpy()

@@ -148,7 +148,7 @@ class _Checker:
             per_class = tuple(self._counts[name][label] for label in classes)
             if (split.pictures, split.pictures_per_class) != (sum(per_class), per_class):
                 self._found_in_manifest(
-                    f'{name} has {split.pictures} pictures, {list(split.pictures_per_class)} per '
+                    f'{name} has {split.pictures} images, {list(split.pictures_per_class)} per '
                     f'class; the shards hold {list(per_class)}'
                 )
         entries = [entry for index in self._indexes for entry in index.entries]
@@ -159,7 +159,7 @@ class _Checker:
             )
         if self._manifest.found != len(entries) + self._manifest.ignored:
             self._found_in_manifest(
-                f'{self._manifest.found} files found; {len(entries)} pictures and '
+                f'{self._manifest.found} files found; {len(entries)} images and '
                 f'{self._manifest.ignored} ignored files are fewer or more'
             )
         copies = duplicates.find(self._members)
@@ -258,7 +258,7 @@ def _check_record(classes: Sequence[ClassFolder], placed: tuple[IndexEntry, byte
     encoded = values['image/encoded']
     assert isinstance(encoded, bytes)
     wanted = {
-        'image/format': (codecs.kind_of(encoded) or 'no picture').encode(),
+        'image/format': (codecs.kind_of(encoded) or 'no image').encode(),
         'image/colorspace': b'RGB',
         'image/channels': 3,
         'image/filename': path_bytes(entry.path),
@@ -272,7 +272,7 @@ def _check_record(classes: Sequence[ClassFolder], placed: tuple[IndexEntry, byte
         if values[key] != value
     ]
     if hashlib.sha256(encoded).hexdigest() != entry.encoded_sha256:
-        wrong.append('its picture is not the one that was written (sha256)')
+        wrong.append('its image is not the one that was written (sha256)')
     try:
         height, width, _ = codecs.decoded(encoded).shape
     except codecs.BadPictureError as error:

@@ -80,7 +80,7 @@ def convert(
     """
     if not config.corrections:
         log.info('%s', table([label for _, label in listing.classes], listing.counts()))
-    name = f'Converting {len(listing.pictures)} pictures to {config.records_dir}'
+    name = f'Converting {len(listing.pictures)} images to {config.records_dir}'
     with progress.stage(name):
         conversion = _Conversion(config, listing, make_missing or _make_shards_with_bar)
         with native_stderr.lines_on_images_counted():
@@ -272,7 +272,7 @@ class _Conversion:
             log.warning('Skipped %s: %s', progress.printable(entry.path), entry.reason)
         if bad:
             manifest, path = result.manifest, files.join(self._config.records_dir, SKIPPED)
-            log.warning('Pictures skipped: %d; all are listed in %s.', len(bad), path)
+            log.warning('Images skipped: %d; all are listed in %s.', len(bad), path)
             reasons = manifest.skip_reasons
             log.warning('%s', told_left_out(manifest.found, manifest.ignored, reasons))
 
@@ -324,14 +324,14 @@ class _Conversion:
         if self._config.on_bad_image == 'fail':
             raise InputError(
                 f'--on_bad_image=fail: {path}: {entry.reason}. Mend or remove it, or skip such '
-                'pictures with --on_bad_image=skip.'
+                'images with --on_bad_image=skip.'
             )
         self._bad.add(entry.path)
         total = len(self._listing.pictures)
         if len(self._bad) > self._config.max_bad_fraction * total:
             raise InputError(
                 f'--max_bad_fraction={self._config.max_bad_fraction}: {len(self._bad)} or more of '
-                f'{total} pictures cannot be used; one is {path}: {entry.reason}. Nothing was '
+                f'{total} images cannot be used; one is {path}: {entry.reason}. Nothing was '
                 'replaced. Mend or remove them, or raise the fraction.'
             )
 
@@ -385,7 +385,7 @@ class _Conversion:
 def _make_shards_with_bar(
     job: ShardJob, plans: Sequence[ShardPlan], count: Callable[[IndexEntry], None]
 ) -> Generator[ShardIndex, None, None]:
-    with progress.bar(sum(len(plan.pictures) for plan in plans), 'pictures', 'Converting') as bar:
+    with progress.bar(sum(len(plan.pictures) for plan in plans), 'images', 'Converting') as bar:
 
         def update(entry: IndexEntry) -> None:
             bar.update()
@@ -476,4 +476,4 @@ def _without_path(entry: IndexEntry) -> str:
     if entry.outcome != 'dropped' or entry.reason == UNWANTED:
         return summed_up(entry.reason)
     is_near = entry.reason.startswith('is a near duplicate')
-    return f'{"is a near duplicate" if is_near else "has the content"} of another picture'
+    return f'{"is a near duplicate" if is_near else "has the content"} of another image'

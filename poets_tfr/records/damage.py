@@ -101,8 +101,8 @@ def report(before: Listing, after: Listing) -> None:
     ]
     for path, old, new in moved[:_SHOWN]:
         log.warning(
-            'Moved from %s to %s, where no whole picture of its class was left: %s',
+            'Moved from %s to %s, where no whole image of its class was left: %s',
             old, new, printable(path),
         )  # fmt: skip
     if (more := len(moved) - _SHOWN) > 0:
-        log.warning('... and %d more pictures, moved for the same reason.', more)
+        log.warning('... and %d more images, moved for the same reason.', more)

@@ -73,7 +73,7 @@ def settle(
         copy, first = found[0]
         raise InputError(
             f'--on_duplicate=fail: {printable(copy.path)} has the content of '
-            f'{printable(first.path)}; {len(found)} pictures are such copies. Remove them, or drop '
+            f'{printable(first.path)}; {len(found)} images are such copies. Remove them, or drop '
             'them with --on_duplicate=drop.'
         )
     copy_of = {copy.path: first.path for copy, first in found}
@@ -91,7 +91,7 @@ def report(found: list[Duplicate], labels: list[str], where_all_are: str) -> Non
     if not found:
         return
     log.info(
-        'Duplicates, with the content of another picture: %d; they are listed in %s.',
+        'Duplicates, with the content of another image: %d; they are listed in %s.',
         len(found), where_all_are,
     )  # fmt: skip
     for what, misleading in (
@@ -101,8 +101,8 @@ def report(found: list[Duplicate], labels: list[str], where_all_are: str) -> Non
         for copy, first in misleading[:_WARNINGS_SHOWN]:
             of = [labels[m.label] if what == 'classes' else m.split for m in (first, copy)]
             log.warning(
-                'The same picture in two %s (%s and %s): %s and %s.',
+                'The same image in two %s (%s and %s): %s and %s.',
                 what, *map(printable, (*of, first.path, copy.path)),
             )  # fmt: skip
         if (more := len(misleading) - _WARNINGS_SHOWN) > 0:
-            log.warning('... and %d more pictures in two %s.', more, what)
+            log.warning('... and %d more images in two %s.', more, what)

@@ -47,7 +47,7 @@ def _advise(records: Records) -> None:
     share = sum(len(each.encoded) for each in after) / sum(map(len, contents[:_SCALED]))
     smaller = sum(each.width * each.height for each in after) / len(after)
     log.info(
-        'The pictures are large: %.1f megapixels on average. With --store_max_side=%d the records '
+        'The images are large: %.1f megapixels on average. With --store_max_side=%d the records '
         'would take about %s MB in place of %s, and decoding them all %s s in place of %s (on %d '
         'cores).',
         pixels / 1e6, ADVISED_SIDE, _rounded(stored * share / 1e6), _rounded(stored / 1e6),

@@ -103,9 +103,9 @@ class NearDuplicates:
         )
         dropped = sum(picture.is_near for picture in after.pictures)
         done = (
-            f'{dropped} pictures dropped'
+            f'{dropped} images dropped'
             if self.config.on_near_duplicate == 'drop'
-            else f'{moved} pictures moved to the split of their group'
+            else f'{moved} images moved to the split of their group'
         )
         log.info('Near duplicates: %d groups, %s.', len(self.groups), done)
 

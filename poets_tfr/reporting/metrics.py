@@ -40,13 +40,13 @@ class Metrics:
     """What some predictions are worth. What is undefined, 0 of 0, is NaN.
 
     pictures: how many.
-    accuracy: top-1. With one label for each picture it is the micro-average of precision, recall
+    accuracy: top-1. With one label for each image it is the micro-average of precision, recall
       and F1 too.
-    macro_accuracy: the mean of the recalls of those classes that have pictures: each class counts
-      as much, however few its pictures.
+    macro_accuracy: the mean of the recalls of those classes that have images: each class counts
+      as much, however few its images.
     cross_entropy: mean, in nats.
-    pairs: int64 [n, 3], ascending: label, predicted label, how many pictures. Those that occur: it
-      grows with the pictures, not with the square of the classes.
+    pairs: int64 [n, 3], ascending: label, predicted label, how many images. Those that occur: it
+      grows with the images, not with the square of the classes.
     classes: how many there are.
     """
 
@@ -87,27 +87,27 @@ class Metrics:
 
     @functools.cached_property
     def support(self) -> np.ndarray:
-        """int64 [classes]: pictures of each class."""
+        """int64 [classes]: images of each class."""
         return self._per_class(0)
 
     @functools.cached_property
     def times_predicted(self) -> np.ndarray:
-        """int64 [classes]: how many pictures were taken for each class."""
+        """int64 [classes]: how many images were taken for each class."""
         return self._per_class(1)
 
     @functools.cached_property
     def right(self) -> np.ndarray:
-        """int64 [classes]: how many pictures of each class were classified correctly."""
+        """int64 [classes]: how many images of each class were classified correctly."""
         return self._per_class(0, self.pairs[:, 0] == self.pairs[:, 1])
 
     @functools.cached_property
     def precision(self) -> np.ndarray:
-        """float64 [classes]: of the pictures taken for a class, how many are of it."""
+        """float64 [classes]: of the images taken for a class, how many are of it."""
         return _share(self.right, self.times_predicted)
 
     @functools.cached_property
     def recall(self) -> np.ndarray:
-        """float64 [classes]: of the pictures of a class, how many were taken for it."""
+        """float64 [classes]: of the images of a class, how many were taken for it."""
         return _share(self.right, self.support)
 
     @functools.cached_property
@@ -121,9 +121,9 @@ class Metrics:
         return np.sort(np.argsort(-wrong, kind='stable')[:most])
 
     def weakest(self, most: int) -> np.ndarray:
-        """int [<= most]: the classes with pictures whose recall is lowest, the lowest first.
+        """int [<= most]: the classes with images whose recall is lowest, the lowest first.
 
-        Of equal ones, that with the most pictures first.
+        Of equal ones, that with the most images first.
         """
         order = np.lexsort((-self.support, self.recall))
         return order[self.support[order] > 0][:most]
@@ -177,7 +177,7 @@ class Metrics:
         )
 
     def _per_class(self, column: int, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """int64 [classes]: pictures of the chosen pairs, by the label in one of their columns."""
+        """int64 [classes]: images of the chosen pairs, by the label in one of their columns."""
         counts = np.zeros(self.classes, np.int64)
         np.add.at(counts, self.pairs[chosen, column], self.pairs[chosen, 2])
         return counts

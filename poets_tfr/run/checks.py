@@ -49,7 +49,7 @@ def check_validation(config: RunConfig, records: Records) -> None:
     for flag, is_on in asked.items():
         if is_on and not records.splits['validation']:
             raise InputError(
-                f'{flag} chooses by validation pictures, and there are none: give '
+                f'{flag} chooses by validation images, and there are none: give '
                 '--validation_percentage.'
             )
 

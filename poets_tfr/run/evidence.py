@@ -84,7 +84,7 @@ def log_test(
 ) -> None:
     tested = predictions.get('test')
     if tested is None:
-        log.info('No test pictures (--testing_percentage=0): no final test accuracy.')
+        log.info('No test images (--testing_percentage=0): no final test accuracy.')
         return
     log.info('Final test accuracy = %.1f%% (N=%d)', tested.accuracy * 100, len(tested))
     if config.reporting.print_misclassified_test_images:

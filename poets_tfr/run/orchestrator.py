@@ -133,7 +133,7 @@ def _all_stages(config: RunConfig, listing: Listing | None) -> Run | None:
 def _records(config: ConversionConfig, listing: Listing | None, cluster: Cluster) -> Records:
     """The chief converts; the others wait for its manifest."""
     made = conversion.convert(config, listing) if listing else None
-    cluster.wait_for_all('worker 0, which converts the pictures')
+    cluster.wait_for_all('worker 0, which converts the images')
     records = Records(config.records_dir, made) if made else Records.open(config.records_dir)
     records.check_current()
     if not made:

@@ -54,13 +54,13 @@ class Work:
             return
         if copies := config.distortions.augment_copies:
             log.info(
-                'Distortions: %d copies of each training picture beside itself (--augment_copies).',
+                'Distortions: %d copies of each training image beside itself (--augment_copies).',
                 copies,
             )
             distorted = self.extraction(backbone, observe).of_copies(self.distortions)
             yield extract.joined(train, distorted)
             return
-        log.info('Distortions: anew for the pictures of every step (--augment_copies=0).')
+        log.info('Distortions: anew for the images of every step (--augment_copies=0).')
         with live.live(
             self.records['train'],
             train,

@@ -132,7 +132,7 @@ def _is_class(
     about.of_contents(path, contents)
     count = len(contents.pictures)
     if is_whole and not count and config.classes:
-        raise InputError(f'--classes: the folder {path!r} in {config.image_dir} holds no pictures.')
+        raise InputError(f'--classes: the folder {path!r} in {config.image_dir} holds no images.')
     if is_whole or not count:
         about.of_size(path, count)
     return count > 0
@@ -158,13 +158,13 @@ def _too_few_classes(tree: Tree, top: Sequence[files.Entry], found: Sequence[str
     loose = sum(map(is_picture, top))
     if loose and not tree.files_root:
         return (
-            f'{sentence} It holds {loose} pictures without class folders: put those of each class '
+            f'{sentence} It holds {loose} images without class folders: put those of each class '
             'into a folder of its own, or name a list of their labels with --labels_file.'
         )
     if loose:
         above, name = os.path.split(files.absolute(root).rstrip('/'))
         return (
-            f'{sentence} It holds {loose} pictures itself: put the pictures of each class into a '
+            f'{sentence} It holds {loose} images itself: put the images of each class into a '
             f'folder of its own, or, if {name} is one of your '
             f'classes, try --image_dir={above}'
         )
@@ -172,11 +172,11 @@ def _too_few_classes(tree: Tree, top: Sequence[files.Entry], found: Sequence[str
         is_candidate = entry.is_dir and not is_left_alone(entry.name)
         for inner in folders_with_pictures(tree, entry.name) if is_candidate else ():
             return (
-                f'{sentence} {entry.name} holds no pictures itself, but {entry.name}/{inner} does: '
-                'pictures lie directly in the folder of their class; move them up, or take nested '
+                f'{sentence} {entry.name} holds no images itself, but {entry.name}/{inner} does: '
+                'images lie directly in the folder of their class; move them up, or take nested '
                 'folders with --recursive.'
             )
-    return f'{sentence} It must hold one folder of pictures for each class.'
+    return f'{sentence} It must hold one folder of images for each class.'
 
 
 def folders_with_pictures(tree: Tree, directory: str, recursive: bool = False) -> list[str]:

@@ -32,12 +32,12 @@ _TIFF = b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'  # the latter two: with 64-bit of
 
 # What people's folders hold besides pictures that are taken: beginning -> the reason.
 _OTHERS = {
-    b'%PDF': 'a PDF document, not a picture',
+    b'%PDF': 'a PDF document, not an image',
     b'8BPS': 'a Photoshop document, which is not supported',
-    b'PK\3\4': 'a ZIP archive, not a picture',
-    b'\x1f\x8b': 'a gzip archive, not a picture',
+    b'PK\3\4': 'a ZIP archive, not an image',
+    b'\x1f\x8b': 'a gzip archive, not an image',
     b'\0\0\1\0': 'an icon file, which is not supported',
-    b'\x1aE\xdf\xa3': 'a video, not a picture',
+    b'\x1aE\xdf\xa3': 'a video, not an image',
     b'version https://git-lfs': 'a Git LFS pointer: run git lfs pull',
 }
 BEGINNING = 256
@@ -164,15 +164,15 @@ def _what_it_is(content: bytes) -> str:
         if content.startswith(beginning):
             return reason
     if _brands(content):
-        return 'a video, not a picture'
+        return 'a video, not an image'
     if not content.strip(b'\0'):
         return 'all bytes are 0: a copy or download that was not finished'
     text = content[:256].lstrip().lower()
     if text.startswith((b'<!doctype html', b'<html')):
-        return 'a web page, not a picture'
+        return 'a web page, not an image'
     if text.startswith((b'<?xml', b'<svg')):
         return 'XML or SVG text, which is not supported'
-    return 'not a picture of a known format'
+    return 'not an image of a known format'
 
 
 def _what_pillow_lacks(tiff: bytes) -> str:

@@ -158,7 +158,7 @@ def _leave_out_small(config: SourceConfig, of_class: dict[str, list[Listed]]) ->
     small = [name for name, images in of_class.items() if sum(not i.fault for i in images) < least]
     if small:
         log.warning(
-            '--min_class_size=%d: classes with fewer pictures, left out: %d (%s).',
+            '--min_class_size=%d: classes with fewer images, left out: %d (%s).',
             least, len(small), ', '.join(map(printable, small)),
         )  # fmt: skip
     return sum(len(of_class.pop(name)) for name in small)

@@ -101,7 +101,7 @@ def of_folders(folders: Folders) -> None:
     """What was met on the way, wherever it was."""
     if folders.by_content:
         log.warning(
-            'Taken by their content, for their names are not those of pictures: %d (%s).',
+            'Taken by their content, for their names are not those of images: %d (%s).',
             len(folders.by_content), some(folders.by_content),
         )  # fmt: skip
     if folders.unread:
@@ -112,7 +112,7 @@ def of_folders(folders: Folders) -> None:
     if met := folders.system:
         log.warning(
             'Folders of the system or of other programs: %d, not looked into (%s). Rename one '
-            'that holds pictures of yours.',
+            'that holds images of yours.',
             len(met), some(met),
         )  # fmt: skip
 
@@ -125,7 +125,7 @@ def check_open(what: str, folders: Folders) -> None:
     """
     if folders.closed:
         raise InputError(
-            f'{what}: cannot be read, so that pictures would be missing: '
+            f'{what}: cannot be read, so that images would be missing: '
             f'{", ".join(folders.closed)}. Ask for the right to read them (chmod -R a+rX), or '
             'leave them out.'
         )

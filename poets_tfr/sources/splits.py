@@ -100,13 +100,13 @@ def of_class(
     bounds = _bounds(config, given)
     whole = [group for group, key in zip(groups, keys, strict=True) if key not in bad]
     if len(whole) < len(bounds):
-        what = f'{"whole " if bad else ""}picture{"" if len(whole) == 1 else "s"}'
+        what = f'{"whole " if bad else ""}image{"" if len(whole) == 1 else "s"}'
         flag = '--classes' if bad else f'--min_class_size={len(bounds)}'  # which counts files
         raise UnsplittableError(
             class_name,
             config.place_flag_name,
             f'has {len(whole)} {what}',
-            f', and {len(bounds)} are the least for {", ".join(bounds)}: add pictures, or leave '
+            f', and {len(bounds)} are the least for {", ".join(bounds)}: add images, or leave '
             f'such classes out ({flag}).',
         )
     if config.split_by == 'stratified':
@@ -171,9 +171,8 @@ def _too_few_groups(config: SourceConfig, folder: str, split: str) -> Unsplittab
     return UnsplittableError(
         folder,
         config.place_flag_name,
-        f'has no picture for {split}',
-        ': files that agree up to _nohash_ stay together, and too few groups are left. '
-        'Add pictures.',
+        f'has no image for {split}',
+        ': files that agree up to _nohash_ stay together, and too few groups are left. Add images.',
     )
 
 
@@ -198,8 +197,8 @@ def _fill_empty_splits(
             raise UnsplittableError(
                 folder,
                 f'--split_prefix={prefix}' if prefix else '--split_by=given_path',
-                f'has no {"whole " if len(split_of) < len(percentage) else ""}picture in {split}',
-                ': add pictures, raise the percentage, or leave the flag out: '
+                f'has no {"whole " if len(split_of) < len(percentage) else ""}image in {split}',
+                ': add images, raise the percentage, or leave the flag out: '
                 '--split_by=relative_path gives it one.',
             )
         spare = [group for group, current in split_of.items() if sizes[current] > 1]

@@ -209,5 +209,5 @@ def test_random_weights(name: str, tmp_path: Path) -> None:
 
 def test_a_size_that_does_not_suit(tmp_path: Path) -> None:
     config = BackboneConfig(architecture='Xception', image_size=70, weights='random')
-    with pytest.raises(InputError, match='image_size=70: Xception takes pictures of 71 or more'):
+    with pytest.raises(InputError, match='image_size=70: Xception takes images of 71 or more'):
         frozen.check_available(config)

@@ -73,7 +73,7 @@ def test_mobilenet(model_dir: Path, jpegs: list[bytes], suffix: str, member: str
     found = features_of(backbone, jpegs)
     assert found.shape == (6, 1001)
     np.testing.assert_allclose(found, wanted, atol=1e-4)
-    assert wanted.std(axis=0).max() > 0.1, 'the pictures differ, or this would prove nothing'
+    assert wanted.std(axis=0).max() > 0.1, 'the images differ, or this would prove nothing'
 
 
 def test_the_two_mobilenets_of_an_archive_differ(model_dir: Path, jpegs: list[bytes]) -> None:
@@ -248,7 +248,7 @@ def test_saved_model(save_module: Callable[..., Path], jpegs: list[bytes], kind:
 
 def test_a_saved_model_that_does_not_state_its_size(save_module: Callable[..., Path]) -> None:
     module = str(save_module('callable', None))
-    with pytest.raises(InputError, match='does not state its picture size: give image_size'):
+    with pytest.raises(InputError, match='does not state its image size: give image_size'):
         frozen.load(BackboneConfig(tfhub_module=module))
     backbone = frozen.load(BackboneConfig(tfhub_module=module, image_size=20))
     assert backbone.preprocessing.size == 20
@@ -256,7 +256,7 @@ def test_a_saved_model_that_does_not_state_its_size(save_module: Callable[..., P
 
 def test_a_size_that_the_saved_model_does_not_take(save_module: Callable[..., Path]) -> None:
     module = str(save_module('callable', 48))
-    with pytest.raises(InputError, match='gives no features for pictures of 20 x 20'):
+    with pytest.raises(InputError, match='gives no features for images of 20 x 20'):
         frozen.load(BackboneConfig(tfhub_module=module, image_size=20))
 
 
@@ -392,4 +392,4 @@ def test_random_weights_give_features_that_differ(
     assert first.cache_key == again.cache_key
     assert 'untrained' in caplog.text
     features = features_of(first, jpegs[:3])
-    assert features.std(axis=0).mean() > 0.01, 'they do not vanish, and differ between pictures'
+    assert features.std(axis=0).mean() > 0.01, 'they do not vanish, and differ between images'

@@ -150,7 +150,7 @@ def test_system_folders_are_passed_over(trained: tuple[Places, Ended], tmp_path:
     assert accuracy_line(ended.out) == ('100.0', '6')
     assert ended.err == (
         'Folders of the system or of other programs: 2, not looked into (#recycle, '
-        'Red_Roses/@eaDir). Rename one that holds pictures of yours.\n'
+        'Red_Roses/@eaDir). Rename one that holds images of yours.\n'
     )
 
 
@@ -177,7 +177,7 @@ def test_a_folder_without_pictures(trained: tuple[Places, Ended], tmp_path: Path
     assert (ended.status, ended.out) == (1, '')
     assert ended.err.splitlines() == [
         'No files found in bluebells: it is not used as a class.',
-        f'evaluate.py: error: --image_dir: {tmp_path}: no picture to evaluate.',
+        f'evaluate.py: error: --image_dir: {tmp_path}: no image to evaluate.',
     ]
 
 

@@ -55,7 +55,7 @@ def test_several_pictures_of_which_one_is_bad(
     ended = label(trained, *pictures)
     assert ended.status == 1
     assert ended.err.startswith(f'label_image.py: error: {pictures[1]}: ')
-    assert ended.err.splitlines()[1:] == ['1 of 3 pictures could not be labelled.']
+    assert ended.err.splitlines()[1:] == ['1 of 3 images could not be labelled.']
     lines = ended.out.splitlines()
     assert [lines[0], lines[4]] == [f'{pictures[0]}:', f'{pictures[2]}:']
     assert list(scores(lines[1:4]))[0] == 'green grass'
@@ -89,7 +89,7 @@ def test_flags_may_come_last(trained: tuple[Places, Ended], pictures: list[Path]
     [
         ([], 'Name at least one image'),
         (['nowhere.jpg'], 'nowhere.jpg: No such file'),
-        (['configs'], "'configs' has no pictures in it"),
+        (['configs'], "'configs' has no images in it"),
         (['no*where.jpg'], "'no*where.jpg' matches no file"),
         (['--top_k=-1', 'a.jpg'], '--top_k=-1 must be 0 (all labels) or more.'),
         (['--min_score=nan', 'a.jpg'], '--min_score=nan must be 0 to 1.'),
@@ -174,7 +174,7 @@ def test_a_thumbnail_of_a_system_folder_is_no_picture_of_yours(
     assert list(best(ended)) == [str(folder / 'c.jpg'), str(folder / 'deep/a.PNG')]
     assert ended.err == (
         'Folders of the system or of other programs: 1, not looked into (deep/@eaDir). Rename one '
-        'that holds pictures of yours.\n'
+        'that holds images of yours.\n'
     )
     ended = label(trained, f'{folder}/**/*.*', '--format=json')
     assert list(best(ended)) == [str(folder / 'c.jpg'), str(folder / 'deep/a.PNG')]

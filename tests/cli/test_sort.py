@@ -94,11 +94,11 @@ def test_links_lead_to_the_images(
 
 
 def test_unsure_and_bad_ones(trained: tuple[Places, Ended], inbox: Path, tmp_path: Path) -> None:
-    (inbox / 'a/0.jpg').write_bytes(b'no picture')
+    (inbox / 'a/0.jpg').write_bytes(b'no image')
     into = tmp_path / 'sorted'
     ended = sort(trained, into, inbox, '--min_score=1', '--format=csv')
     assert ended.status == 1
-    assert '1 of 6 pictures could not be labelled.\n' in ended.err
+    assert '1 of 6 images could not be labelled.\n' in ended.err
     assert ended.err.endswith(f'Copied 5 images into {into}: 5 unsure.\n')
     assert [p.name for p in into.iterdir()] == ['unsure']
     assert ended.out.startswith('path,rank,label,score\n')

@@ -72,7 +72,7 @@ def test_known_by_its_input(places: Path, kind: str, size: int, mean: float, std
     wanted = originals_scores(places / f'{kind}.pb', kind, places / 'picture.png', size, mean, std)
     ended = label(places, f'{kind}.pb')
     np.testing.assert_allclose(scores_of(ended), wanted, atol=1e-5)
-    assert ended.err.startswith(f'NOTE: {places / kind}.pb does not say how it wants its pictures')
+    assert ended.err.startswith(f'NOTE: {places / kind}.pb does not say how it wants its images')
     assert f'{size} x {size}, (pixel - {mean}) / {std}.' in ended.err
     assert ended.err.count('\n') == 1
 
@@ -113,7 +113,7 @@ def test_bytes_go_into_the_decoder(places: Path) -> None:
         ('input.pb', ['--input_layer=Mul'], r'Inputs: input, .*\. Nodes \(the last 20 of \d+\): '),
         ('input.pb', ['--output_layer=softmax:7'], '--output_layer=softmax:7: no such node'),
         ('input.pb', ['--input_height=224'], "--input_height=224: 'input' takes 128."),
-        ('Mul.pb', ['--input_layer=Cast'], "in which range 'Cast' wants its pictures"),
+        ('Mul.pb', ['--input_layer=Cast'], "in which range 'Cast' wants its images"),
         ('Mul.pb', ['--input_std=0'], r'--input_std=0\.0 must be a finite number above 0'),
         ('Mul.pb', ['--labels='], '--labels:  not found'),
     ],

@@ -38,7 +38,7 @@ def test_keras_loads_it_and_the_self_test_passes(
         '--self_test_pictures=4',
     )  # fmt: skip
     assert ended.status == 0, ended.err
-    assert 'Self-test of keras_output: 4 stored and 4 original pictures' in ended.out
+    assert 'Self-test of keras_output: 4 stored and 4 original images' in ended.out
 
     content = colours.encoded(colours.draw('Red_Roses', np.random.default_rng(4)), 'PNG')
     pixels = preprocess.from_encoded(content, Preprocessing(SIZE, 0, 1))[None]

@@ -84,7 +84,7 @@ def test_a_run_writes_it(
     assert ended.status == 0, ended.err
     (line,) = ended.err.splitlines()
     assert line.startswith('WARNING: 10 test images are too few'), 'none of the converter'
-    assert 'Self-test of onnx_output: 4 stored and 4 original pictures' in ended.out
+    assert 'Self-test of onnx_output: 4 stored and 4 original images' in ended.out
     labelled = call(
         'label_image', f'--graph={tmp_path / "m.onnx"}', colours_dir / 'bluebells/001.jpg'
     )

@@ -70,7 +70,7 @@ def test_scores_and_size(
     labeller = Labeller(str(folder / f'{kind}.tflite'))
     assert labeller.labels == colours.LABELS
     found = labeller.scores_of_stored(pictures)
-    assert np.ptp(wanted, axis=0).max() > 0.1, 'scores that differ from picture to picture'
+    assert np.ptp(wanted, axis=0).max() > 0.1, 'scores that differ from image to image'
     np.testing.assert_allclose(found, wanted, atol=tolerance)
     size = (folder / f'{kind}.tflite').stat().st_size
     assert size < 1.1 * fraction * (folder / 'float32.tflite').stat().st_size + 8000
@@ -83,7 +83,7 @@ def test_int8_is_int8_from_end_to_end(folder: Path) -> None:
     (takes,), (gives,) = interpreter.get_input_details(), interpreter.get_output_details()
     assert (takes['dtype'], gives['dtype']) == (np.uint8, np.uint8)
     scale, zero_point = takes['quantization']
-    assert scale == pytest.approx(2 / 255, rel=0.05), 'real pictures span the whole range'
+    assert scale == pytest.approx(2 / 255, rel=0.05), 'real images span the whole range'
     assert zero_point == pytest.approx(127.5, abs=5)
 
 

@@ -89,7 +89,7 @@ def convert(image_dir: Path, records_dir: Path) -> Path:
 
 
 def computed(caplog: pytest.LogCaptureFixture) -> int:
-    match = re.search(r'Features: (\d+) of \d+ pictures to compute', caplog.text)
+    match = re.search(r'Features: (\d+) of \d+ images to compute', caplog.text)
     if match:
         return int(match[1])
     assert 'Features: all ' in caplog.text

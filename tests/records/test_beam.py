@@ -36,7 +36,7 @@ def image_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / 'bluebells' / 'half.jpg').write_bytes(
         (directory / 'bluebells' / '001.jpg').read_bytes()[:300]
     )
-    (directory / 'bluebells' / 'notes.txt').write_text('no picture')
+    (directory / 'bluebells' / 'notes.txt').write_text('no image')
     return directory
 
 
@@ -85,7 +85,7 @@ def test_workers_in_threads_write_the_same_bytes(
     ended = converted(image_dir, tmp_path, *WORKERS, '--direct_running_mode=multi_threading')
     assert ended.status == 0, ended.err
     assert conversion.contents(tmp_path) == wanted
-    assert 'Pictures skipped: 1;' in ended.err
+    assert 'Images skipped: 1;' in ended.err
     assert not (tmp_path / '.unfinished').exists()
 
     stood = conversion.identities(tmp_path)

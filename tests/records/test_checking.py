@@ -133,7 +133,7 @@ def test_a_flipped_bit_in_a_picture_names_shard_and_record(records_dir: Path) ->
     whole, *of_record = findings(records_dir)
     assert whole.startswith(f'{SHARD}: is not as it was written (sha256): delete the shard and run')
     assert all(f.startswith(f'{SHARD}: record 3 ({entry.path}): ') for f in of_record)
-    assert any('its picture is not the one that was written' in f for f in of_record)
+    assert any('its image is not the one that was written' in f for f in of_record)
     assert all('tools/convert_images.py' in f for f in [whole, *of_record])
 
 
@@ -194,12 +194,12 @@ def test_a_missing_or_changed_file_beside_the_shards(
     ('change', 'says'),
     [
         (lambda m: m.update(skipped=2), '2 skipped; the indexes hold 1'),
-        (lambda m: m.update(found=99), '99 files found; 91 pictures and 0 ignored'),
+        (lambda m: m.update(found=99), '99 files found; 91 images and 0 ignored'),
         (
             lambda m: m['splits']['test']['pictures_per_class'].reverse(),
             'test has ',
         ),
-        (lambda m: m['splits']['test'].update(pictures=1), 'test has 1 pictures'),
+        (lambda m: m['splits']['test'].update(pictures=1), 'test has 1 images'),
     ],
 )
 def test_sums_that_do_not_add_up(
@@ -275,7 +275,7 @@ def test_a_picture_that_cannot_be_decoded_is_named(records_dir: Path) -> None:
 
     replace_records(records_dir, cut)
     wrong_digest, undecodable = findings(records_dir)
-    assert 'its picture is not the one that was written' in wrong_digest
+    assert 'its image is not the one that was written' in wrong_digest
     assert ': record 2 (' in undecodable
     assert 'damaged or truncated' in undecodable
 

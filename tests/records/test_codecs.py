@@ -274,7 +274,7 @@ def test_a_damaged_picture_is_noticed_while_it_is_scaled(photo: np.ndarray) -> N
     ('content', 'reason'),
     [
         (b'', 'the file is empty'),
-        (b'<html>404 Not Found</html>', 'a web page, not a picture'),
+        (b'<html>404 Not Found</html>', 'a web page, not an image'),
         (b'\xff\xd8\xff', 'damaged JPEG header'),
         (b'BMW, the car', 'damaged BMP header'),
         (saved(RGB, 'JPEG')[:-60], 'damaged or truncated JPEG data'),
@@ -362,7 +362,7 @@ def test_several_at_once_have_the_verdicts_of_each_alone() -> None:
     whole = [jpeg, png, PALETTE_GIF, turned, saved(RGB[:9, :17], 'JPEG')]
     assert codecs.store_each([]) == []
     assert codecs.store_each(whole) == [store(content) for content in whole]
-    for bad in (jpeg[:-300], png[:-100], b'', b'no picture'):
+    for bad in (jpeg[:-300], png[:-100], b'', b'no image'):
         with pytest.raises(BadPictureError) as alone:
             store(bad)
         *before, found, after = codecs.store_each([*whole, bad, jpeg])

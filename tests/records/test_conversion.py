@@ -400,7 +400,7 @@ def test_bad_pictures_are_skipped_and_listed(
     assert sum(split.pictures for split in manifest.splits.values()) == 121
     lines = (records_dir / 'skipped.tsv').read_text().splitlines()[1:]
     assert [line.split('\t')[0] for line in lines] == sorted(f'bluebells/{n}' for n in bad)
-    assert 'Pictures skipped: 4;' in caplog.text
+    assert 'Images skipped: 4;' in caplog.text
     assert 'Found 125 files: 121 as is, 4 skipped, 0 ignored.' in caplog.text
     entry = next(
         entry
@@ -446,7 +446,7 @@ def test_too_many_bad_pictures_change_nothing(copies: tuple[Path, Path]) -> None
     before, shards = contents(records_dir), identities(records_dir)
     for path in sorted(image_dir.glob('*/00*.jpg'))[:13]:
         path.write_bytes(b'')
-    with pytest.raises(InputError, match=r'max_bad_fraction=0\.1: 13 .* of 120 pictures') as e:
+    with pytest.raises(InputError, match=r'max_bad_fraction=0\.1: 13 .* of 120 images') as e:
         converted(image_dir, records_dir, num_shards=SHARDS)
     assert re.search(r'\w+/00\d\.jpg: the file is empty', str(e.value))
     assert contents(records_dir) == before
@@ -538,7 +538,7 @@ def test_what_hides_among_records_that_stand_is_told_every_time(
     copies: tuple[Path, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     image_dir, records_dir = copies
-    (image_dir / 'bluebells/bad.jpg').write_bytes(b'not a picture')
+    (image_dir / 'bluebells/bad.jpg').write_bytes(b'not an image')
     add_picture(image_dir)
     told = []
     for _ in range(2):

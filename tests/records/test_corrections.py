@@ -315,7 +315,7 @@ def test_a_run_is_trained_and_reported_with_them(
     assert report['left_out']['relabelled'] == 1
     assert report['left_out']['skip_reasons'] == {'left out by --corrections': 1}
     page = (places.summaries / 'report.html').read_text()
-    assert re.search(r'id="relabelled">1 pictures', page)
+    assert re.search(r'id="relabelled">1 images', page)
     # From the records alone, too: another table is another contract.
     again = 'retrain', *places.flags(), f'--architecture={graphs.MOBILENET}'
     fixed = f'--model_dir={model_dir}', '--how_many_training_steps=5'

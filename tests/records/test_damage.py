@@ -73,7 +73,7 @@ def test_the_nearest_whole_picture_fills_a_split(
     wanted = {path: split for path, split in before.items() if path != f'daisy/{tested}'}
     assert stored_in(tmp_path / 'records') == {**wanted, f'daisy/{nearest}': 'test'}
     assert manifest.skipped == 1
-    told = 'Moved from train to test, where no whole picture of its class was left: daisy/'
+    told = 'Moved from train to test, where no whole image of its class was left: daisy/'
     assert told + nearest in caplog.text
 
 
@@ -148,11 +148,11 @@ def test_all_classes_and_files_are_told_at_once(image_dir: Path, tmp_path: Path)
             converted(image_dir, tmp_path / 'records', **SHARDS)
         message = str(error.value)
         assert message.startswith(
-            "image_dir: 2 classes are too small: 'daisy' has 2 whole pictures, 'ferns' has 2 "
-            'whole pictures, and 3 are the least for validation, test, train: '
+            "image_dir: 2 classes are too small: 'daisy' has 2 whole images, 'ferns' has 2 "
+            'whole images, and 3 are the least for validation, test, train: '
         )
         for path in 'ferns/b.png', *damaged:
-            assert f'{path} (a web page, not a picture)' in message
+            assert f'{path} (a web page, not an image)' in message
         assert contents(tmp_path / 'records') == before
 
 
@@ -169,7 +169,7 @@ def test_a_split_that_is_promised_to_the_picture_is_not_filled(
     damage(image_dir, *damaged)
     with pytest.raises(InputError) as error:
         converted(image_dir, tmp_path / 'records', **settings)
-    assert "split_prefix=x: the class 'daisy' has no whole picture in validation: add" in str(
+    assert "split_prefix=x: the class 'daisy' has no whole image in validation: add" in str(
         error.value
     )
     assert all(path in str(error.value) for path in damaged)

@@ -71,12 +71,12 @@ def test_keep_warns_of_two_classes_and_of_two_splits(
         manifest = converted(image_dir, tmp_path / 'records')
     assert manifest.duplicates == 3
     assert sum(split.pictures for split in manifest.splits.values()) == 75
-    warnings = [r.getMessage() for r in caplog.records if 'The same picture' in r.getMessage()]
+    warnings = [r.getMessage() for r in caplog.records if 'The same image' in r.getMessage()]
     assert warnings == [
-        f'The same picture in two classes (red roses and bluebells): {other_class} and {path}.'
+        f'The same image in two classes (red roses and bluebells): {other_class} and {path}.'
         for path in sorted([trained, same_split])
-    ] + [f'The same picture in two splits (test and train): {tested} and {other_split}.']
-    assert 'Duplicates, with the content of another picture: 3;' in caplog.text
+    ] + [f'The same image in two splits (test and train): {tested} and {other_split}.']
+    assert 'Duplicates, with the content of another image: 3;' in caplog.text
     _, *lines = (tmp_path / 'records/duplicates.tsv').read_text().splitlines()
     assert [line.split('\t') for line in lines] == sorted(
         [
@@ -143,7 +143,7 @@ def test_fail_names_both_before_anything_is_written(image_dir: Path, tmp_path: P
     copy = copy_into(image_dir, trained, 'train')
     with pytest.raises(InputError, match='on_duplicate=fail') as error:
         converted(image_dir, tmp_path / 'records', on_duplicate='fail')
-    assert f'{copy} has the content of {trained}; 1 pictures are such copies' in str(error.value)
+    assert f'{copy} has the content of {trained}; 1 images are such copies' in str(error.value)
     assert contents(tmp_path / 'records') == before
     assert not (tmp_path / 'records/.unfinished').exists()
 

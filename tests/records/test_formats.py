@@ -123,18 +123,18 @@ def test_shards_of_pictures_that_were_decoded_otherwise_are_made_again_once(
         ('HEIC, which is not supported', True),
         ('TIFF is read through tensorflow-io, which is not here', True),
         ('damaged or truncated WebP data (of tensorflow-io)', True),
-        ('a web page, not a picture', False),
+        ('a web page, not an image', False),
     ],
 )
 def test_what_was_skipped_by_other_decoders_is_tried_again_once(
     copies: tuple[Path, Path], reason: str, is_outdated: bool
 ) -> None:
     image_dir, records_dir = copies
-    (image_dir / 'bluebells/x.jpg').write_bytes(b'no picture')
+    (image_dir / 'bluebells/x.jpg').write_bytes(b'no image')
     converted(image_dir, records_dir, num_shards=SHARDS)
     shard = shard_of(records_dir, 'bluebells/x.jpg')
     index = records_dir / f'{shard}.index.jsonl'
-    index.write_text(index.read_text().replace('not a picture of a known format', reason))
+    index.write_text(index.read_text().replace('not an image of a known format', reason))
     as_made_before(records_dir)
     before = identities(records_dir)
     converted(image_dir, records_dir, num_shards=SHARDS)

@@ -30,7 +30,7 @@ def write_pictures(image_dir: Path, width: int, height: int) -> Path:
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    lines = [line for line in caplog.messages if line.startswith('The pictures are large')]
+    lines = [line for line in caplog.messages if line.startswith('The images are large')]
     caplog.clear()
     return lines
 
@@ -48,7 +48,7 @@ def test_it_is_told_in_the_data_set_s_own_figures(
     rate = 180e6 * parallel.cores()
     after, before = 8 * 1024 * 768 / rate, 8 * 2400 * 1800 / rate
     assert told(caplog) == [
-        'The pictures are large: 4.3 megapixels on average. With --store_max_side=1024 the records '
+        'The images are large: 4.3 megapixels on average. With --store_max_side=1024 the records '
         f'would take about {smaller / 1e6:.2g} MB in place of {size / 1e6:.2g}, and decoding them '
         f'all {after:.2g} s in place of {before:.2g} (on {parallel.cores()} cores).'
     ]

@@ -68,7 +68,7 @@ def test_manifest_adds_up(made: tuple[Path, Path]) -> None:
     assert (manifest.skipped, manifest.ignored) == (2, 1)
     assert sum(split.pictures for split in manifest.splits.values()) == 90
     assert manifest.skip_reasons == {
-        'a web page, not a picture': 1, 'the file is empty': 1
+        'a web page, not an image': 1, 'the file is empty': 1
     }  # fmt: skip
     assert manifest.outcomes == {'as is': 90, 'skipped': 2}
     for name, split in manifest.splits.items():
@@ -108,7 +108,7 @@ def test_skipped_tsv_has_one_escaped_line_for_each(made: tuple[Path, Path]) -> N
     assert [line.split('\t') for line in lines] == [
         [
             'bluebells/bad\\tname\\n.jpg',
-            'a web page, not a picture',
+            'a web page, not an image',
             '8',
             '3c 68 74 6d 6c 3e 09 0a',
         ],

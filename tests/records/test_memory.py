@@ -49,7 +49,7 @@ def test_peak_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path, k
         place = archive_of[kind](image_dir, image_dir.with_suffix(f'.{kind}'))
         peaks.append(peak_kib(place, tmp_path / f'records_{number}'))
     few, many = peaks
-    assert many <= 1.2 * few, f'{few} KiB for {FEW} pictures, {many} KiB for {MANY}'
+    assert many <= 1.2 * few, f'{few} KiB for {FEW} images, {many} KiB for {MANY}'
 
 
 @pytest.mark.slow

@@ -99,10 +99,10 @@ def test_dropped_are_all_but_the_first_by_path(
     gone = {'bluebells/003.jpg', 'bluebells/001.jpg', 'bluebells/009.jpg'}
     assert splits_of(listed(image_dir)).keys() - split_of(image_dir).keys() == gone
     assert manifest.outcomes['dropped'] == 3
-    assert manifest.skip_reasons == {'is a near duplicate of another picture': 3}
+    assert manifest.skip_reasons == {'is a near duplicate of another image': 3}
     skipped = (image_dir.parent / 'records/skipped.tsv').read_text()
     assert 'is a near duplicate of Red_Roses/004.jpg' in skipped
-    assert 'Near duplicates: 2 groups, 3 pictures dropped.' in caplog.text
+    assert 'Near duplicates: 2 groups, 3 images dropped.' in caplog.text
     assert 'Skipped' not in caplog.text
     # Without the table they are back.
     assert converted(image_dir, image_dir.parent / 'records', **SHARDS).skipped == 0

@@ -163,7 +163,7 @@ def test_a_whole_matrix_of_many_classes_is_read_as_0_1_wrote_it() -> None:
 
 def test_the_weakest_classes_and_the_commonest_mistakes() -> None:
     found = metrics.measure(predictions(LABELS, SCORES))
-    assert found.weakest(9).tolist() == [1, 0], 'nothing is known of a class without pictures'
+    assert found.weakest(9).tolist() == [1, 0], 'nothing is known of a class without images'
     assert found.worst_pairs(1).tolist() == [[0, 1, 1]]
     assert found.most_mistaken(2).tolist() == [0, 1]
     assert found.confusion_of(np.array([0, 2])).tolist() == [[2, 0], [0, 0]]

@@ -111,7 +111,7 @@ def test_what_was_left_out_is_told_by_reason(tmp_path: Path) -> None:
     assert report.save(str(tmp_path), made)['left_out'] == left_out
     written = (tmp_path / 'report.html').read_text()
     said = ' '.join(Parsed(written).text.split())
-    assert 'Left out 36 of 50 pictures were left out; skipped.tsv' in said
+    assert 'Left out 36 of 50 images were left out; skipped.tsv' in said
     table = written[written.index('id="left_out"') :]
     rows = re.findall('<td class="path">(.*)</td><td>(.*)</td>', table[: table.index('</table>')])
     assert rows == [(needs, '30'), ('too large', '6')]

@@ -92,7 +92,7 @@ def test_final_figures_and_pictures(trained: Trained) -> None:
     for label in LABELS:
         curve = tensor_of(test, f'{label}/pr_curves')
         assert curve.shape == (6, 101)
-        assert curve[5, 0] == 1.0, 'every picture of the class is found at threshold 0'
+        assert curve[5, 0] == 1.0, 'every image of the class is found at threshold 0'
     validation = read(trained[0].summaries / 'validation')
     assert 'confusion_matrix' in validation.Tags()['images']
 

@@ -182,7 +182,7 @@ def test_a_bin_that_is_all_wrong_is_unlike_an_empty_one(tmp_path: Path) -> None:
     report.save(str(tmp_path), dataclasses.replace(GOOD, metrics={'test': measured(0, 40)}))
     page = (tmp_path / 'report.html').read_text()
     assert page.count('class="bar none"') == page.count('<rect') == 1
-    assert '<title>40 pictures, 0.0 % right</title>' in page
+    assert '<title>40 images, 0.0 % right</title>' in page
 
 
 def test_examples_are_the_surest_of_the_classes_concerned() -> None:

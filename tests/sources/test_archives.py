@@ -373,9 +373,9 @@ def test_the_folder_that_holds_everything_is_the_root(
     [
         (['x/1.jpg', 'pets/cats/1.jpg', 'pets/dogs/1.jpg'],
          "(The one found is 'x'.) Its folder pets looks right: unpack it and name that."),
-        (['1.jpg', '2.jpg'], 'It holds 2 pictures without class folders: put those of each class'),
-        (['cats/1.jpg'], 'It holds 1 pictures without class folders: put those of each class'),
-        ([], 'a.zip. It must hold one folder of pictures for each class.'),
+        (['1.jpg', '2.jpg'], 'It holds 2 images without class folders: put those of each class'),
+        (['cats/1.jpg'], 'It holds 1 images without class folders: put those of each class'),
+        ([], 'a.zip. It must hold one folder of images for each class.'),
     ],
 )  # fmt: skip
 def test_archives_without_classes(tmp_path: Path, files: list[str], message: str) -> None:

@@ -159,17 +159,17 @@ def test_a_group_moves_as_a_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('files', 'settings', 'says'),
     [
-        (numbered('daisy', 2), {}, ["class 'daisy' has 2 pictures", '3 are the least']),
-        (numbered('daisy', 1), {'testing_percentage': 0}, ["'daisy' has 1 picture", '2 are']),
+        (numbered('daisy', 2), {}, ["class 'daisy' has 2 images", '3 are the least']),
+        (numbered('daisy', 1), {'testing_percentage': 0}, ["'daisy' has 1 image", '2 are']),
         (
             [f'daisy/one_nohash_{i}.jpg' for i in range(9)],
             {},
-            ["class 'daisy' has no picture for test", '_nohash_'],
+            ["class 'daisy' has no image for test", '_nohash_'],
         ),
         (
             [n for n in numbered('daisy', 60) if split_percentage('x/' + n) >= 10],
             {'split_prefix': 'x'},
-            ['split_prefix=x: the', "'daisy' has no picture in validation", 'relative_path'],
+            ['split_prefix=x: the', "'daisy' has no image in validation", 'relative_path'],
         ),
     ],
 )
@@ -192,11 +192,11 @@ def test_all_classes_that_are_too_small_are_told_at_once(tmp_path: Path) -> None
     with pytest.raises(InputError) as error:
         listed(tmp_path)
     assert str(error.value) == (
-        "image_dir: 4 classes are too small: 'k2' has 2 pictures, 'k3' has 1 picture, 'k6' has 2 "
-        "pictures, 'k7' has 1 picture, and 3 are the least for validation, test, train: add "
-        'pictures, or leave such classes out (min_class_size=3). image_dir: the class '
-        "'one' has no picture for validation: files that agree up to _nohash_ stay together, and "
-        'too few groups are left. Add pictures.'
+        "image_dir: 4 classes are too small: 'k2' has 2 images, 'k3' has 1 image, 'k6' has 2 "
+        "images, 'k7' has 1 image, and 3 are the least for validation, test, train: add "
+        'images, or leave such classes out (min_class_size=3). image_dir: the class '
+        "'one' has no image for validation: files that agree up to _nohash_ stay together, and "
+        'too few groups are left. Add images.'
     )
 
 
@@ -209,7 +209,7 @@ def test_min_class_size_leaves_small_classes_out(
     assert [c.folder for c in listing.classes] == ['daisy', 'k0', 'k4', 'roses']
     assert (len(listing.pictures), listing.ignored) == (68, 13)
     assert (
-        '--min_class_size=4: classes with fewer pictures, left out: 6 (k1, k2, k3, k5, k6, k7).'
+        '--min_class_size=4: classes with fewer images, left out: 6 (k1, k2, k3, k5, k6, k7).'
     ) in caplog.messages
     with pytest.raises(InputError, match="the only one is 'daisy'"):
         listed(tmp_path, min_class_size=30, classes=('daisy', 'k0'))
@@ -302,7 +302,7 @@ def test_classes_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no folder 'dasy'; it has daisy, roses"):
         listed(tmp_path, classes=('dasy', 'roses'))
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(InputError, match=r"classes: the folder 'empty' .* holds no pictures"):
+    with pytest.raises(InputError, match=r"classes: the folder 'empty' .* holds no images"):
         listed(tmp_path, classes=('daisy', 'empty', 'roses'))
 
 
@@ -327,7 +327,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 def test_pictures_one_level_too_deep_are_named(tmp_path: Path) -> None:
     touch(tmp_path, [f'{folder}/inner/{n}.jpg' for folder in ('a', 'b') for n in range(3)])
-    with pytest.raises(InputError, match='a holds no pictures itself, but a/inner does'):
+    with pytest.raises(InputError, match='a holds no images itself, but a/inner does'):
         listed(tmp_path)
 
 
@@ -345,7 +345,7 @@ def test_one_level_too_low_names_the_folder_above(tmp_path: Path) -> None:
     two_classes(tmp_path)
     with pytest.raises(InputError) as error:
         listed(tmp_path / 'daisy')
-    assert 'holds 30 pictures itself' in str(error.value)
+    assert 'holds 30 images itself' in str(error.value)
     assert f'try image_dir={tmp_path}' in str(error.value)
 
 
@@ -358,7 +358,7 @@ def test_one_class_is_not_enough(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match='It must hold one folder of pictures for each class'):
+    with pytest.raises(InputError, match='It must hold one folder of images for each class'):
         listed(tmp_path)
 
 
@@ -555,7 +555,7 @@ def test_files_of_other_names_are_taken_by_their_content(
     assert txt.startswith('roses: 1 files with .csv are')
     assert csv.startswith('roses: 1 files with .txt are')
     assert by_content == (
-        'Taken by their content, for their names are not those of pictures: 5 (daisy/5f3a, '
+        'Taken by their content, for their names are not those of images: 5 (daisy/5f3a, '
         'daisy/IMG_1.PHOTO, daisy/a.dib, ...).'
     )
 
@@ -567,7 +567,7 @@ def test_labelling_and_evaluation_take_the_same_files(
     wanted = [str(image_dir / p.path) for p in listed(image_dir).pictures]
     caplog.clear()
     assert inputs.find_pictures([str(image_dir)]) == wanted
-    assert 'Taken by their content, for their names are not those of pictures: 5' in caplog.text
+    assert 'Taken by their content, for their names are not those of images: 5' in caplog.text
     found = evaluate.find(EvaluationConfig(image_dir=str(image_dir)))
     assert isinstance(found, list)
     assert [str(image_dir / file.path) for file in found] == wanted
@@ -605,7 +605,7 @@ def test_system_folders_are_no_classes_nor_taken_nor_recommended(
     (told,) = (record.getMessage() for record in caplog.records)
     assert told == (
         'Folders of the system or of other programs: 10, not looked into (#recycle, #snapshot, '
-        '$RECYCLE.BIN, ...). Rename one that holds pictures of yours.'
+        '$RECYCLE.BIN, ...). Rename one that holds images of yours.'
     )
 
 
@@ -613,7 +613,7 @@ def test_system_folders_are_no_classes_nor_taken_nor_recommended(
 def test_a_system_folder_is_not_pointed_at(tmp_path: Path, folder: str) -> None:
     touch(tmp_path, [f'{folder}/{name}/{n}.jpg' for name in 'ab' for n in range(3)])
     touch(tmp_path, [f'daisy/{folder}/0.jpg'])
-    with pytest.raises(InputError, match='It must hold one folder of pictures for each class'):
+    with pytest.raises(InputError, match='It must hold one folder of images for each class'):
         listed(tmp_path)
 
 
@@ -696,7 +696,7 @@ def test_all_classes_that_may_not_be_read_are_told_at_once(open_dir: Path, mode:
         ('inputs.find_pictures([config.image_dir])', str(image_dir)),
     ):
         _, (error,) = as_nobody(image_dir, wanted, recursive=True)
-        message, _, which = error.partition(': cannot be read, so that pictures would be missing: ')
+        message, _, which = error.partition(': cannot be read, so that images would be missing: ')
         assert message == what
         closed = which.split('. ')[0].split(', ')
         assert sorted(closed) == [
@@ -764,7 +764,7 @@ def test_a_class_of_faulty_files_only(tmp_path: Path) -> None:
     two_classes(tmp_path)
     (tmp_path / 'ferns').mkdir()
     (tmp_path / 'ferns/a.jpg').symlink_to('nothing')
-    with pytest.raises(InputError, match="class 'ferns' has 0 pictures"):
+    with pytest.raises(InputError, match="class 'ferns' has 0 images"):
         listed(tmp_path)
 
 

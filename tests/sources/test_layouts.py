@@ -233,7 +233,7 @@ LAYOUTS = [
     ),
     Layout('nothing', [], error='No valid folders of images found at'),
     Layout('one class', some('cats', 9), error='Only one valid folder of images found at'),
-    Layout('loose images', ['1.jpg', '2.jpg'], error='It holds 2 pictures itself'),
+    Layout('loose images', ['1.jpg', '2.jpg'], error='It holds 2 images itself'),
     Layout('one level too high', some('pets/cats', 5) + some('pets/dogs', 5), error='looks right'),
     Layout(
         'a list of labels', some('in', 8), CATS_AND_DOGS, ignored=1,

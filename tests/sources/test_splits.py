@@ -71,7 +71,7 @@ def test_what_belongs_together_stays_together(tmp_path: Path) -> None:
 
 def test_too_few_groups(tmp_path: Path) -> None:
     paths = [f'{c}/{n % 2}_nohash_{n}.jpg' for c in ('cats', 'dogs') for n in range(20)]
-    with pytest.raises(InputError, match="'dogs' has no picture for validation: files that agree"):
+    with pytest.raises(InputError, match="'dogs' has no image for validation: files that agree"):
         listed(touch(tmp_path, paths), split_by='stratified')
 
 
