@@ -30,6 +30,11 @@ Main = Callable[[dict[str, Any], list[str]], int | None]
 _INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal, as shells have it
 _VERBOSITY = 'logging_verbosity'
 _SECONDS_UNTIL_TOLD_AGAIN = 0.5
+_WANTED = {  # Python's words for a value of another kind -> ours
+    'invalid literal for int()': 'a whole number is wanted.',
+    'could not convert string to float': 'a number is wanted.',
+    "('Non-boolean argument": 'true or false is wanted.',
+}
 
 
 class _Terminated(SystemExit):
@@ -237,7 +242,7 @@ def _for_the_user(error: Exception) -> str | None:
             else str(error)
         )
     if isinstance(error, absl_flags.Error):
-        return str(error)
+        return _plainly(str(error))
     if isinstance(error, OSError):
         return f'{error.filename}: {error.strerror}' if error.filename else str(error)
     if tensorflow := sys.modules.get('tensorflow'):
@@ -246,6 +251,14 @@ def _for_the_user(error: Exception) -> str | None:
         if isinstance(error, of_files):
             return error.message.splitlines()[0]
     return None
+
+
+def _plainly(message: str) -> str:
+    """Where absl hands on what Python says of a value: what is wanted instead."""
+    for words, wanted in _WANTED.items():
+        before, found, _ = message.partition(words)
+        message = before + wanted if found else message
+    return message.removeprefix('flag ')
 
 
 def _flagfiles_first(argv: list[str]) -> list[str]:

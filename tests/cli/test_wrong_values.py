@@ -30,6 +30,11 @@ WRONG: dict[object, list[str]] = {
     float: ['x', '', 'nan', 'inf'],
     bool: ['x'],
 }
+WANTED = {
+    ('train_batch_size', 'x'): '--train_batch_size=x: a whole number is wanted.',
+    ('learning_rate', 'x'): '--learning_rate=x: a number is wanted.',
+    ('flip_left_right', 'x'): '--flip_left_right=x: true or false is wanted.',
+}
 # More than TensorFlow can hold, or nothing where something must stand.
 MORE = [
     ('retrain', 'how_many_training_steps', '99999999999999999999'),
@@ -91,3 +96,7 @@ def test_wrong_values_are_told_before_tensorflow(tmp_path: Path) -> None:
         assert status == 1, said
         assert f'{tool}.py: error: ' in line, said
         assert name in line, said
+        for words in ('invalid literal', 'could not convert', 'Non-boolean', 'error: flag'):
+            assert words not in line, said
+        if wanted := WANTED.get((name, value)):
+            assert line.endswith(wanted), said
