@@ -230,7 +230,7 @@ def test_no_validation_images(mixed_dir: Path, model_dir: Path, tmp_path: Path) 
     )  # fmt: skip
     assert ended.status == 1
     assert ended.err == (
-        'retrain.py: error: --calibrate chooses by validation pictures, and there are none: give '
+        'retrain.py: error: --calibrate chooses by validation images, and there are none: give '
         '--validation_percentage.\n'
     )
 
@@ -267,7 +267,7 @@ def test_the_threshold_is_the_lowest_that_is_precise_enough(sure: tuple[Places, 
         ended.out
     )
     page = ' '.join((places.summaries / 'report.html').read_text().split())
-    assert f'below a score of {found["min_score"]:.4f} a picture is unsure' in page
+    assert f'below a score of {found["min_score"]:.4f} an image is unsure' in page
     for split in 'validation', 'test':
         scores, labels = scores_of(places.graph, places, split)
         accepted = scores.max(axis=1) >= found['min_score']
@@ -332,6 +332,8 @@ def test_sorting_goes_by_both(
                   if each['unsure']}  # fmt: skip
         assert {path.name for path in (into / 'unsure').iterdir()} == unsure
         assert len(unsure) < 61
+        predicted = poets_tfr.load(places.graph).predict(images)
+        assert {Path(each.path).name for each in predicted if each.unsure} == unsure
         if number:
             assert 'noise.png' in unsure
 
@@ -446,7 +448,7 @@ def test_what_is_unlike_is_found_by_the_features(
             f'{split.capitalize()}: {refused} of {count} images are unlike the training images '
             f'(--refuse_unlike={SHARE}).\n' in ended.out
         )
-        assert f'{refused} of {count} {split} pictures' in page
+        assert f'{refused} of {count} {split} images' in page
     assert found['splits']['validation']['refused'] > 0
 
 
@@ -473,7 +475,7 @@ def test_what_is_unlike_is_unsure(
     found, told = unsure()
     if export == 'saved':
         assert not any(found)
-        assert told.startswith(f'NOTE: {places.root / export} gives no features, so that pictures')
+        assert told.startswith(f'NOTE: {places.root / export} gives no features, so that images')
         return
     assert sum(found[:-2]) == found_in(places, 'unlike')['splits']['validation']['refused']
     assert found[-2:] == [True, True]

@@ -14,7 +14,7 @@ from command_line import Ended, Places
 from PIL import Image
 
 from poets_tfr.errors import InputError
-from poets_tfr.label.labeller import Labeller
+from poets_tfr.label.labeller import Labelled, Labeller
 from poets_tfr.records.codecs import BadPictureError
 from poets_tfr.records.reading import Records
 
@@ -68,14 +68,14 @@ def test_a_picture_is_settled_as_conversion_does_it(labeller: Labeller) -> None:
 
 def test_a_jpeg_that_lacks_its_end_marker_alone(labeller: Labeller) -> None:
     whole = picture()
-    wanted, found, other = labeller.scores_of([whole, whole[:-2], whole[:-60]])
-    assert isinstance(found, np.ndarray)
-    assert (found == wanted).all()
+    found, other = labeller.settled_of([whole[:-2], whole[:-60]])
+    assert isinstance(found, Labelled)
     assert isinstance(other, BadPictureError)
-    assert (labeller.scores(whole[:-2]) == wanted).all()
+    assert np.array_equal(found.scores, labeller.scores(whole))
+    assert (labeller.scores(whole[:-2]) == found.scores).all()
 
 
-@pytest.mark.parametrize('content', [b'', b'no picture', picture()[:300]])
+@pytest.mark.parametrize('content', [b'', b'no image', picture()[:300]])
 def test_what_is_no_whole_picture(labeller: Labeller, content: bytes) -> None:
     with pytest.raises(BadPictureError):
         labeller.scores(content)

@@ -14,7 +14,7 @@ from poets_tfr import files
 from poets_tfr.errors import InputError
 from poets_tfr.export.foreign_graph import Feeding
 from poets_tfr.label import inputs
-from poets_tfr.label.labeller import Labeller
+from poets_tfr.label.labeller import Labelled, Labeller
 from poets_tfr.records.codecs import BadPictureError
 
 _AT_ONCE = 32
@@ -31,6 +31,8 @@ class Prediction:
     scores: of every label, the best first; they sum to 1.
     path: of the image, where it came from a file.
     reason: why there is no label; else ''.
+    unsure: whether the label is not to be relied on: its score is below the model's `min_score`
+      (`target_precision`), or the image is unlike all that it was trained on (`refuse_unlike`).
     """
 
     label: str | None
@@ -38,6 +40,7 @@ class Prediction:
     scores: Mapping[str, float] = dataclasses.field(repr=False)
     path: str = ''
     reason: str = ''
+    unsure: bool = False
 
 
 class Classifier:
@@ -98,19 +101,20 @@ class Classifier:
             chosen = images[first : first + _AT_ONCE]
             contents = list(map(_content, chosen))
             readable = [content for content in contents if isinstance(content, bytes)]
-            scored = iter(self.labeller.scores_of(readable))
+            settled = iter(self.labeller.settled_of(readable))
             for image, content in zip(chosen, contents, strict=True):
-                scores = next(scored) if isinstance(content, bytes) else content
-                found.append(self._prediction(image, scores))
+                labelled = next(settled) if isinstance(content, bytes) else content
+                found.append(self._prediction(image, labelled))
         return found
 
-    def _prediction(self, image: Any, scores: np.ndarray | BadPictureError) -> Prediction:
+    def _prediction(self, image: Any, found: Labelled | BadPictureError) -> Prediction:
         path = os.fspath(image) if isinstance(image, str | os.PathLike) else ''
-        if isinstance(scores, BadPictureError):
-            return Prediction(None, 0.0, {}, path, str(scores))
-        best_first = self.labeller.best_first(scores)
+        if isinstance(found, BadPictureError) or found.scores is None:
+            return Prediction(None, 0.0, {}, path, str(found))
+        best_first = self.labeller.best_first(found.scores)
         label, score = best_first[0]
-        return Prediction(label, score, dict(best_first), path)
+        unsure = found.is_unlike or score < self.min_score
+        return Prediction(label, score, dict(best_first), path, unsure=unsure)
 
     def __repr__(self) -> str:
         shown = ', '.join(self.labels[:5]) + (', ...' if len(self.labels) > 5 else '')

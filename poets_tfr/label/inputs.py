@@ -59,7 +59,7 @@ def _below(folder: str) -> list[str]:
     folders = Folders(Drive(folder), recursive=True, follow_links=True)
     contents = folders.look_into('')
     remarks.check_open(folder, folders)
-    _checked(folder, contents.pictures, 'has no pictures in it')
+    _checked(folder, contents.pictures, 'has no images in it')
     Remarks(1).of_contents(folder, contents)
     remarks.of_folders(folders)
     return [os.path.join(folder, picture.name) for picture in contents.pictures]

@@ -93,18 +93,28 @@ class Labeller:
             )  # fmt: skip
         if self._likeness and not self._export.scores_and_features:
             log.warning(
-                'NOTE: %s gives no features, so that pictures unlike those of the training are not '
+                'NOTE: %s gives no features, so that images unlike those of the training are not '
                 'told (--refuse_unlike): label with the graph for that.', self._export.path,
             )  # fmt: skip
         return self.min_score
 
     def settled(self, content: bytes) -> Labelled:
         """For the bytes of one picture file. Raises codecs.BadPictureError."""
-        with codecs.pillow_silenced():
-            (found,) = self._scores_of([content])
+        (found,) = self.settled_of([content])
         if isinstance(found, BadPictureError):
             raise found
-        return Labelled('', found.scores, is_unlike=found.is_unlike)
+        return found
+
+    def settled_of(self, contents: Sequence[bytes]) -> list[Labelled | BadPictureError]:
+        """For the bytes of each picture file, its path not told, or why it has no scores."""
+        with codecs.pillow_silenced():
+            found = self._scores_of(contents)
+        return [
+            Labelled('', each.scores, is_unlike=each.is_unlike)
+            if isinstance(each, _Scored)
+            else each
+            for each in found
+        ]
 
     def scores(self, content: bytes) -> np.ndarray:
         """float32 [classes], summing to 1, for the bytes of one picture file.
@@ -112,16 +122,9 @@ class Labeller:
         Raises:
           codecs.BadPictureError: it is no picture, or damaged.
         """
-        (found,) = self.scores_of([content])
-        if isinstance(found, BadPictureError):
-            raise found
-        return found
-
-    def scores_of(self, contents: Sequence[bytes]) -> list[np.ndarray | BadPictureError]:
-        """For the bytes of each picture file its scores, or why it has none."""
-        with codecs.pillow_silenced():
-            found = self._scores_of(contents)
-        return [each.scores if isinstance(each, _Scored) else each for each in found]
+        scores = self.settled(content).scores
+        assert scores is not None
+        return scores
 
     def label_files(self, paths: Iterable[str]) -> Iterator[Labelled]:
         """Labels any number of picture files, in their order, a batch at a time."""

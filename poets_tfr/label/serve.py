@@ -63,7 +63,7 @@ class Application(serving.Site):
     def _label(self, request: Request) -> Response:
         limit_mib = self._config.max_upload_mib
         if request.mimetype == 'multipart/form-data':
-            hint = 'Send the bytes of one picture alone, no form: curl --data-binary @PICTURE.'
+            hint = 'Send the bytes of one image alone, no form: curl --data-binary @PICTURE.'
             raise exceptions.UnsupportedMediaType(hint)
         content = serving.body_of(request, limit_mib << 20, f'{limit_mib} MiB')
         start = time.perf_counter()
@@ -73,7 +73,7 @@ class Application(serving.Site):
             with self._large_turn if is_large else self._small_turns:
                 labelled = self._labeller.settled(content)
         except BadPictureError as error:
-            raise exceptions.UnsupportedMediaType(f'No picture to label: {error}.') from None
+            raise exceptions.UnsupportedMediaType(f'No image to label: {error}.') from None
         assert labelled.scores is not None
         best_first = self._labeller.best_first(labelled.scores)
         least = output.least(self._min_score, labelled.is_unlike, self._config.min_score)

@@ -18,7 +18,7 @@ async function showModel() {
   if (tested) {
     const [low, high] = tested.interval;
     const range = `${percent(low).replace(' %', '')} to ${percent(high)}`;
-    say('#tested', `Right for ${percent(tested.share)} of ${tested.images} test pictures (95 % range: ${range})`);
+    say('#tested', `Right for ${percent(tested.share)} of ${tested.images} test images (95 % range: ${range})`);
   }
   const count = `${labels.length} ${labels.length === 1 ? 'label' : 'labels'}`;
   if (labels.length > fewLabels) {
