@@ -52,7 +52,7 @@ def _whole(data: Data) -> list[Row]:
         seconds = time.perf_counter() - start
     pictures = sum(data.records.splits.values())
     peer = f'{_GOAL_SECONDS:g} s'
-    row = f'examine {pictures} pictures'
+    row = f'examine {pictures} images'
     return [against(row, 'times/h', 3600 / seconds, peer, 3600 / _GOAL_SECONDS, {peer: 1})]
 
 
@@ -63,13 +63,15 @@ def _changed_labels(data: Data, seeds: int) -> list[Row]:
     columns = columns_of.of(
         data.records, Extraction(data.records, data.mobilenet(), cache).features()
     )
-    group = near_copies.find(columns, thumbnails.of(data.records).grey).group
+    copies = near_copies.candidates(columns).checked(thumbnails.of(data.records).grey)
     found: dict[str, list[tuple[float, float]]] = {}
     for seed in range(seeds):
         labels, changed = _with_changes(columns, seed)
         changed_columns = Columns(**{**vars(columns), 'labels': labels})
-        scores = crossing.validate(changed_columns, group, seed).scores
-        orders = {'': suspects.find(scores, labels, seed).order, **_cleanlab(scores, labels)}
+        scores = crossing.validate(changed_columns, copies.group, seed).scores
+        order = suspects.find(scores, copies.neighbours, labels, seed).order
+        scores = suspects.with_neighbours(scores, copies.neighbours, labels)
+        orders = {'': order, **_cleanlab(scores, labels)}
         for name, order in orders.items():
             is_changed = np.isin(order, changed)
             count = len(changed)
@@ -117,7 +119,7 @@ def _near_copies(sizes: tuple[int, ...]) -> list[Row]:
     rates = {size: _near_copies_rate(size) for size in sizes}
     least = min(sizes)
     return [
-        against(f'near duplicates of {size:,}', 'pictures/s', rate, f'{least:,}', rates[least])
+        against(f'near duplicates of {size:,}', 'images/s', rate, f'{least:,}', rates[least])
         for size, rate in rates.items()
     ]
 
@@ -137,5 +139,5 @@ def _near_copies_rate(count: int) -> float:
     names = [str(label) for label in range(_CLASSES)]
     columns = Columns(names, range(count), labels, ['train'], zeros, digests, features)  # type: ignore[arg-type]
     start = time.perf_counter()
-    near_copies.find(columns, grey)
+    near_copies.candidates(columns).checked(grey)
     return count / (time.perf_counter() - start)

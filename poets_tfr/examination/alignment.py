@@ -12,7 +12,7 @@ from poets_tfr.parallel import cores, left_on_interrupt, ordered
 
 _LEVELS = (16, 6), (32, 6)  # pixels a side, and steps
 _LEAST_SCALE, _MOST_SCALE = 0.8, 1.25  # beyond, two pictures that share a part are no copies
-_PAIRS_AT_ONCE, _UNALIGNED_AT_ONCE = 512, 1 << 16
+_PAIRS_AT_ONCE, _UNALIGNED_AT_ONCE = 512, 1 << 13
 _NEARLY = 0.08
 _LEAST_DETAILS = 0.85  # copies have 0.94 and more, fields below a sky half of it
 

@@ -51,7 +51,7 @@ def of(records: Records, features: Mapping[str, SplitFeatures]) -> Columns:
     splits = list(features)
     counts = [len(features[split]) for split in splits]
     width = features[splits[0]].features.shape[1]
-    values = np.empty((sum(counts), width), np.float32)
+    values = heads.room_for(sum(counts), width)
     for split, end in zip(splits, np.cumsum(counts), strict=True):
         found, start = features[split].features, int(end) - len(features[split])
         for first in range(0, len(found), _ROWS_AT_ONCE):  # they may be on disk

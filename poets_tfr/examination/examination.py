@@ -40,9 +40,9 @@ class Accuracy:
 class Examination:
     """What was found in a data set; rows are those of `columns`.
 
-    columns: its pictures, split after split. architecture: whose features were looked at.
-    suspects: labels that are likely wrong. copies: near duplicates. odd: pictures unlike the rest.
-    crossed: the scores that this rests on, and the learning curve. leaked: bool [n], test pictures
+    columns: its images, split after split. architecture: whose features were looked at.
+    suspects: labels that are likely wrong. copies: near duplicates. odd: images unlike the rest.
+    crossed: the scores that this rests on, and the learning curve. leaked: bool [n], test images
     that have a near duplicate in another split. networks: those compared, the best first.
     """
 
@@ -56,9 +56,15 @@ class Examination:
     networks: Sequence[Network] = ()
 
     @property
+    def right(self) -> np.ndarray:
+        """bool [n]: whether a head that had not seen the image gave its label."""
+        found: np.ndarray = self.crossed.scores.argmax(axis=1) == self.columns.labels
+        return found
+
+    @property
     def accuracy(self) -> Accuracy:
-        """Of heads on pictures that they have not seen, of all splits."""
-        return Accuracy(int((~self.suspects.differs).sum()), len(self.columns))
+        """Of heads on images that they have not seen, of all splits."""
+        return Accuracy(int(self.right.sum()), len(self.columns))
 
     def test_accuracy(self, without_leaked: bool = False) -> Accuracy | None:
         """Of the head of the training split on the test split; None where a split is missing."""
@@ -96,7 +102,7 @@ def examine(
       seed: of the folds.
 
     Raises:
-      InputError: a record is damaged, or there are too few pictures or classes.
+      InputError: a record is damaged, or there are too few images or classes.
     """
     if len(records.labels) < 2:
         raise InputError(f'{records.records_dir}: one class only: nothing can be told from it.')
@@ -107,18 +113,19 @@ def examine(
             f'{records.records_dir}: {different} different images are too few to examine: at least '
             f'{LEAST_PICTURES} are wanted.'
         )
+    with stage('Looking for near duplicates'):
+        candidates = near_copies.candidates(columns)
     with stage('Looking at pixels'):
         seen = thumbnails.of(records)
-    with stage('Looking for near duplicates'):
-        copies = near_copies.find(columns, seen.grey)
-    seen = dataclasses.replace(seen, grey=seen.grey[:0])  # 4 KB a picture
+        copies = candidates.checked(seen.grey)
+    seen = seen.without_grey()
     with stage('Training heads on parts of the images'):
         crossed = crossing.validate(columns, copies.group, seed)
     is_test = columns.is_of('test')
     return Examination(
         columns=columns,
         architecture=architecture,
-        suspects=suspects.find(crossed.scores, columns.labels, seed),
+        suspects=suspects.find(crossed.scores, copies.neighbours, columns.labels, seed),
         copies=copies,
         odd=odd.find(seen, columns.labels, copies.nearest),
         crossed=crossed,

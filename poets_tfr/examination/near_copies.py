@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,9 @@ from poets_tfr.examination.columns import Columns
 LEAST_SIMILARITY = 0.975  # of the pixels; docs/examining.md shows what lies on either side
 _LEAST_COSINE = 0.7  # of the features; what is cut, scaled or brightened keeps more
 _NEIGHBOURS = 10
+_KEPT = 16  # neighbours, of which some may turn out to be copies
 _LEAST_UNALIGNED = 0.6  # what is below is no copy, however it is laid
-_ROWS_AT_ONCE, _COLUMNS_AT_ONCE = 1024, 8192
+_ROWS_AT_ONCE, _COLUMNS_AT_ONCE = 1024, 4096
 _MOST_HITS = 1000  # of a row in a tile; of more, only the nearest are looked at
 
 
@@ -25,11 +27,14 @@ class NearCopies:
 
     similarity: float32 [n], to the member of the group that is most alike; 0 for a row alone.
     nearest: float32 [n], cosine of the features to the nearest picture of another content.
+    neighbours: int32 [n, k], the rows with the nearest features of another group, the nearest
+    first; -1 where there are no more.
     """
 
     group: np.ndarray
     similarity: np.ndarray
     nearest: np.ndarray
+    neighbours: np.ndarray
 
     def groups(self) -> list[np.ndarray]:
         """The rows of each group of two or more, the largest group first."""
@@ -42,24 +47,71 @@ class NearCopies:
         return rows & np.isin(self.group, np.unique(self.group[others]))
 
 
-def find(columns: Columns, grey: np.ndarray) -> NearCopies:
-    """grey: uint8 [n, 64, 64], the thumbnails."""
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """Pairs of rows whose features are near: int64 [pairs, 2], of different contents.
+
+    first: int64 [contents], a row of each content. content: int64 [n], the place of each row's
+    content among them. nearest, neighbours: see NearCopies; these of another content.
+    """
+
+    pairs: np.ndarray
+    first: np.ndarray
+    content: np.ndarray
+    nearest: np.ndarray
+    neighbours: np.ndarray
+
+    def checked(self, grey: np.ndarray) -> NearCopies:
+        """grey: uint8 [n, 64, 64], the thumbnails."""
+        count, first, content, pairs = len(self.content), self.first, self.content, self.pairs
+        pairs = pairs[alignment.unaligned(grey, pairs) >= _LEAST_UNALIGNED]
+        alike = alignment.similarity(grey, pairs, LEAST_SIMILARITY)
+        pairs, alike = pairs[alike >= LEAST_SIMILARITY], alike[alike >= LEAST_SIMILARITY]
+        similarity = np.zeros(count, np.float32)
+        for side in pairs.T:
+            np.maximum.at(similarity, side, alike)
+        similarity = similarity[first][content]
+        similarity[np.bincount(content)[content] > 1] = 1
+        group = _joined(first[content], pairs)
+        others = np.where(group[self.neighbours] == group[:, None], -1, self.neighbours)
+        return NearCopies(group, similarity, self.nearest, others)
+
+
+def candidates(columns: Columns) -> Candidates:
+    """By the features alone: the thumbnails need not be there yet, and of many images, either is
+    hundreds of megabytes."""
     _, first, content = np.unique(columns.digests, return_index=True, return_inverse=True)
     pairs, nearest = _neighbours(columns.features, first)
-    pairs = first[pairs]
-    pairs = pairs[alignment.unaligned(grey, pairs) >= _LEAST_UNALIGNED]
-    alike = alignment.similarity(grey, pairs, LEAST_SIMILARITY)
-    pairs, alike = pairs[alike >= LEAST_SIMILARITY], alike[alike >= LEAST_SIMILARITY]
-    similarity = np.zeros(len(columns), np.float32)
-    for side in pairs.T:
-        np.maximum.at(similarity, side, alike)
-    similarity = similarity[first][content]
-    similarity[np.bincount(content)[content] > 1] = 1
-    return NearCopies(_joined(first[content], pairs), similarity, nearest[content])
+    neighbours = np.where(nearest.places < 0, -1, first[nearest.places]).astype(np.int32)
+    return Candidates(
+        first[pairs], first, content, nearest.cosines[content, 0], neighbours[content]
+    )
 
 
-def _neighbours(features: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (int [pairs, 2]) of near features; the nearest's cosine, float32 [chosen].
+class _Nearest:
+    """Of each picture those whose features are nearest, as far as they were compared.
+
+    cosines: float32 [chosen, _KEPT], descending. places: int32 [chosen, _KEPT]; -1: none.
+    """
+
+    def __init__(self, count: int):
+        self.cosines = np.full((count, _KEPT), -1, np.float32)
+        self.places = np.full((count, _KEPT), -1, np.int32)
+
+    def take(self, rows: slice, cosine: Any, first: int) -> None:
+        """cosine: float32 [rows, some], to the places from `first` on."""
+        import tensorflow as tf
+
+        cosines, columns = tf.math.top_k(cosine, min(_KEPT, cosine.shape[1]))
+        places = np.where(cosines > -1, columns + first, -1)
+        places = np.concatenate([self.places[rows], places], axis=1)
+        cosines, best = tf.math.top_k(np.concatenate([self.cosines[rows], cosines], axis=1), _KEPT)
+        self.cosines[rows] = cosines
+        self.places[rows] = np.take_along_axis(places, best.numpy(), axis=1)
+
+
+def _neighbours(features: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, _Nearest]:
+    """Pairs (int [pairs, 2]) of near features, and the nearest of each.
 
     Tile by tile, so that memory stays flat, and each pair once.
 
@@ -71,9 +123,9 @@ def _neighbours(features: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, n
     count = len(chosen)
     squares = np.einsum('ni,ni->n', features, features)[chosen]
     scale = 1 / np.sqrt(np.maximum(squares, 1e-12))
-    nearest = np.full(count, -1, np.float32)
+    nearest = _Nearest(count)
     found = [np.zeros((0, 2), np.int64)]
-    with progress.bar(count, 'pictures', 'Looking for near duplicates') as bar:
+    with progress.bar(count, 'images', 'Looking for near duplicates') as bar:
         for rows in _blocks(0, count, _ROWS_AT_ONCE):
             these, hits = tf.constant(features[chosen[rows]]), []
             for columns in _blocks(rows.start, count, _COLUMNS_AT_ONCE):
@@ -82,10 +134,11 @@ def _neighbours(features: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, n
                 cosine *= scale[columns]
                 if columns.start == rows.start:
                     cosine[np.tril_indices(len(cosine), 0, cosine.shape[1])] = -1
-                np.maximum(nearest[rows], cosine.max(axis=1), out=nearest[rows])
-                np.maximum(nearest[columns], cosine.max(axis=0), out=nearest[columns])
-                hits.append(_hits(cosine, columns.start))
-            found.append(_nearest(*map(np.concatenate, zip(*hits, strict=True))) + [rows.start, 0])
+                nearest.take(rows, cosine, columns.start)
+                nearest.take(columns, tf.transpose(cosine), rows.start)
+                hits.append(_nearest(*_hits(cosine, columns.start)))
+            near = _nearest(*map(np.concatenate, zip(*hits, strict=True)))
+            found.append(np.column_stack(near[:2]) + [rows.start, 0])
             bar.update(rows.stop - rows.start)
     return np.concatenate(found), nearest
 
@@ -105,15 +158,17 @@ def _hits(cosine: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, np.nd
     return rows, columns + first, cosine[rows, columns]
 
 
-def _nearest(rows: np.ndarray, columns: np.ndarray, cosine: np.ndarray) -> np.ndarray:
-    """int [pairs, 2]: those in which one is among the nearest of the other."""
+def _nearest(
+    rows: np.ndarray, columns: np.ndarray, cosine: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of these pairs, those in which one is among the nearest of the other."""
     kept = np.zeros(len(rows), bool)
     for side in rows, columns:
         order = np.lexsort((-cosine, side))
         ranked = side[order]
         rank = np.arange(len(side)) - np.searchsorted(ranked, ranked)
         kept[order[rank < _NEIGHBOURS]] = True
-    return np.column_stack([rows, columns])[kept]
+    return rows[kept], columns[kept], cosine[kept]
 
 
 def _joined(group: np.ndarray, pairs: np.ndarray) -> np.ndarray:

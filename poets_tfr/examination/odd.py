@@ -26,7 +26,7 @@ REASONS = {
     'extremely long': 'longer side / shorter side',
     'very blurred': 'variance of the Laplacian / variance of the grey values',
     'screenshot or text': 'lines of text',
-    'unlike all others': '1 - cosine of the features to the nearest other picture',
+    'unlike all others': '1 - cosine of the features to the nearest other image',
 }
 
 

@@ -117,7 +117,7 @@ def _classes(found: Examination) -> list[ClassRow]:
     """Of many, those that are recognised least."""
     classes = len(found.columns.names)
     counts = np.bincount(found.columns.labels, minlength=classes)
-    right = np.bincount(found.columns.labels[~found.suspects.differs], minlength=classes)
+    right = np.bincount(found.columns.labels[found.right], minlength=classes)
     gains = found.crossed.curve.doubled_of_class()
     order = np.argsort(right / np.maximum(counts, 1), kind='stable')[:_MOST_CLASSES]
     return [

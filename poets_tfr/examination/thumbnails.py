@@ -39,6 +39,10 @@ class Thumbnails:
     sharpness: np.ndarray
     text_lines: np.ndarray
 
+    def without_grey(self) -> Thumbnails:
+        """The figures alone: 4 KB less for each image. A part of an array would keep all of it."""
+        return dataclasses.replace(self, grey=np.empty((0, SIDE, SIDE), np.uint8))
+
 
 def of(records: Records) -> Thumbnails:
     """Of all pictures, split after split, in the order of the records.
@@ -52,7 +56,7 @@ def of(records: Records) -> Thumbnails:
     row = 0
     with (
         codecs.pillow_silenced(),
-        progress.bar(count, 'pictures', 'Looking at pixels') as bar,
+        progress.bar(count, 'images', 'Looking at pixels') as bar,
         left_on_interrupt(decoding_threads()) as pool,
     ):
         for looks in ordered(pool, _look_at_all, _batches(records), 2 * decoding_threads()):

@@ -40,7 +40,7 @@ def save(found: Examination, records: Records, directory: str) -> None:
 def as_json(found: Examination) -> dict[str, Any]:
     columns, suspects, curve = found.columns, found.suspects, found.crossed.curve
     counts = np.bincount(columns.labels, minlength=len(columns.names))
-    right = np.bincount(columns.labels[~suspects.differs], minlength=len(columns.names))
+    right = np.bincount(columns.labels[found.right], minlength=len(columns.names))
     gains = curve.doubled_of_class()
     doubled, error = curve.doubled()
     return {

@@ -50,13 +50,48 @@ def test_more_rows_than_a_block_give_the_same(monkeypatch: pytest.MonkeyPatch) -
     assert scores() == pytest.approx(whole, abs=1e-3)
 
 
+ALONE = np.full((99, 3), -1, np.int32)  # no neighbours
+
+
+def test_neighbours_vote_with_their_labels() -> None:
+    labels = np.array([0, 1, 1, 2], np.int32)
+    scores = np.full((4, 3), 1 / 3, np.float32)
+    neighbours = np.array([[1, 2, 3], [2, -1, 3], [-1, -1, -1], [0, 1, -1]], np.int32)
+    found = suspects.with_neighbours(scores, neighbours, labels)
+    votes = np.array([[0, 2 / 3, 1 / 3], [0, 1 / 2, 1 / 2], [1 / 3] * 3, [1 / 2, 1 / 2, 0]])
+    wanted = 0.7 * scores + 0.3 * votes
+    wanted[2] = scores[2]
+    assert found == pytest.approx(wanted)
+    many = np.zeros((4, 16), np.int32)
+    many[:, 10:] = 3  # the eleventh has no vote
+    assert suspects.with_neighbours(scores, many, labels)[:, 2] == pytest.approx(0.7 / 3)
+
+
+def test_neighbours_are_the_nearest_of_another_group() -> None:
+    rng = np.random.default_rng(0)
+    features = heads.standardise(rng.normal(0, 1, (40, 8)).astype(np.float32))
+    features[39] = features[0] + 0.01  # a copy, as its thumbnail says
+    grey = rng.integers(0, 256, (40, 64, 64), np.uint8)
+    grey[39] = grey[0]
+    digests = [b'%032d' % row for row in range(40)]
+    found = near_copies.candidates(columns_of(features, digests)).checked(grey)
+    assert found.group[39] == 0
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    cosines[np.diag_indices(40)] = -2
+    cosines[0, 39] = cosines[39, 0] = -2
+    for row, neighbours in enumerate(found.neighbours):
+        wanted = np.argsort(-cosines[row], kind='stable')[:14]
+        assert [each for each in neighbours if each >= 0][:14] == wanted.tolist(), row
+
+
 def test_confident_joint_by_hand() -> None:
     # Class 0 has the threshold 0.6, class 1 has 0.55: of 0 one is surely 1, one is sure of nothing.
     scores = np.array(
         [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.5, 0.5], [0.3, 0.7], [0.6, 0.4]], np.float32
     )
     labels = np.array([0, 0, 0, 0, 1, 1], np.int32)
-    found = suspects.find(scores, labels, seed=0)
+    found = suspects.find(scores, ALONE[: len(labels)], labels, seed=0)
     # Of three sure ones of class 0 one is off; scaled to four. Of class 1 each one.
     assert found.joint == pytest.approx(np.array([[8 / 3, 4 / 3], [1, 1]]))
     assert found.expected == pytest.approx(4 / 3 + 1)
@@ -70,7 +105,7 @@ def test_confident_joint_by_hand() -> None:
 
 def test_a_class_without_pictures_is_no_suspicion() -> None:
     scores = np.array([[0.1, 0.8, 0.1], [0.8, 0.1, 0.1]] * 10, np.float32)
-    found = suspects.find(scores, np.array([1, 0] * 10, np.int32), seed=0)
+    found = suspects.find(scores, ALONE[:20], np.array([1, 0] * 10, np.int32), seed=0)
     assert found.likely().tolist() == []
     assert found.expected == 0
     assert list(found.expected_range) == [0, 0]
@@ -154,7 +189,7 @@ def test_groups_hold_what_is_joined_through_others_and_the_same_bytes() -> None:
     grey[3] = grey[5] = grey[1]
     grey[8] = grey[0]
     digests = [bytes([row + 1]) * 32 for row in range(8)] + [bytes([1]) * 32]
-    found = near_copies.find(columns_of(features, digests), grey)
+    found = near_copies.candidates(columns_of(features, digests)).checked(grey)
     assert [rows.tolist() for rows in found.groups()] == [[1, 3, 5], [0, 8]]
     assert found.similarity[[1, 3, 5, 0, 8]] == pytest.approx(1, abs=1e-4)
     assert found.similarity[[2, 4, 6, 7]].tolist() == [0, 0, 0, 0]
@@ -179,7 +214,10 @@ def test_of_many_near_ones_the_nearest_are_looked_at(monkeypatch: pytest.MonkeyP
         found = set(map(tuple, pairs.tolist()))
         assert len(found) == len(pairs)
         assert found >= wanted
-        assert nearest == pytest.approx(cosine.max(axis=1), abs=1e-5)
+        kept = np.sort(cosine, axis=1)[:, ::-1][:, : near_copies._KEPT]
+        assert nearest.cosines == pytest.approx(kept, abs=1e-5)
+        of_places = np.take_along_axis(cosine, nearest.places, axis=1)
+        assert of_places == pytest.approx(kept, abs=1e-5)
     monkeypatch.setattr(near_copies, '_MOST_HITS', 20)
     found = set(map(tuple, near_copies._neighbours(features, np.arange(300))[0].tolist()))
     assert len(found) < len(pairs)
