@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from poets_tfr import progress
-from poets_tfr.examination import alignment
+from poets_tfr.examination import alignment, approximate
 from poets_tfr.examination.columns import Columns
 
+log = logging.getLogger('poets_tfr')
+
+MANY = 100_000  # images: up to here all are compared with all, for some minutes
 LEAST_SIMILARITY = 0.975  # of the pixels; docs/examining.md shows what lies on either side
 _LEAST_COSINE = 0.7  # of the features; what is cut, scaled or brightened keeps more
 _NEIGHBOURS = 10
@@ -81,7 +85,16 @@ def candidates(columns: Columns) -> Candidates:
     """By the features alone: the thumbnails need not be there yet, and of many images, either is
     hundreds of megabytes."""
     _, first, content = np.unique(columns.digests, return_index=True, return_inverse=True)
-    pairs, nearest = _neighbours(columns.features, first)
+    squares = np.einsum('ni,ni->n', columns.features, columns.features)[first]
+    scale = 1 / np.sqrt(np.maximum(squares, 1e-12))
+    is_many = len(first) > MANY
+    if is_many and not approximate.is_installed():
+        log.warning(
+            'WARNING: %d images are compared with each other, which takes four times as long for '
+            "twice as many: pip install faiss-cpu is quicker beyond %d.", len(first), MANY,
+        )  # fmt: skip
+    search = _among_very_many if is_many and approximate.is_installed() else _neighbours
+    pairs, nearest = search(columns.features, first, scale)
     neighbours = np.where(nearest.places < 0, -1, first[nearest.places]).astype(np.int32)
     return Candidates(
         first[pairs], first, content, nearest.cosines[content, 0], neighbours[content]
@@ -110,19 +123,31 @@ class _Nearest:
         self.places[rows] = np.take_along_axis(places, best.numpy(), axis=1)
 
 
-def _neighbours(features: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, _Nearest]:
+def _among_very_many(
+    features: np.ndarray, chosen: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, _Nearest]:
+    """As `_neighbours`, approximately: the pairs are those of the nearest of each."""
+    nearest = _Nearest(0)
+    whole = features if len(chosen) == len(features) else features[chosen]
+    nearest.cosines, nearest.places = approximate.nearest(whole, scale, _KEPT)
+    rows, ranks = np.nonzero(nearest.cosines >= _LEAST_COSINE)
+    pairs = np.column_stack([rows, nearest.places[rows, ranks]])
+    return np.unique(np.sort(pairs, axis=1), axis=0), nearest
+
+
+def _neighbours(
+    features: np.ndarray, chosen: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, _Nearest]:
     """Pairs (int [pairs, 2]) of near features, and the nearest of each.
 
     Tile by tile, so that memory stays flat, and each pair once.
 
     chosen: int [chosen], the rows that are compared; pairs are places among them, the smaller one
-      first.
+      first. scale: float32 [chosen], 1 / the length of the features.
     """
     import tensorflow as tf
 
     count = len(chosen)
-    squares = np.einsum('ni,ni->n', features, features)[chosen]
-    scale = 1 / np.sqrt(np.maximum(squares, 1e-12))
     nearest = _Nearest(count)
     found = [np.zeros((0, 2), np.int64)]
     with progress.bar(count, 'images', 'Looking for near duplicates') as bar:

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poets_tfr.examination import alignment, crossing, curve, heads, near_copies, odd, suspects
+from poets_tfr.examination import (
+    alignment,
+    approximate,
+    crossing,
+    curve,
+    heads,
+    near_copies,
+    odd,
+    suspects,
+)
 from poets_tfr.examination.columns import Columns
 from poets_tfr.examination.curve import Curve
 from poets_tfr.examination.thumbnails import Thumbnails
@@ -203,13 +212,14 @@ def test_of_many_near_ones_the_nearest_are_looked_at(monkeypatch: pytest.MonkeyP
     rng = np.random.default_rng(0)
     features = rng.normal(2, 1, (300, 12)).astype(np.float32)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    scale = 1 / np.linalg.norm(features, axis=1)
     cosine = unit @ unit.T - 2 * np.eye(300, dtype=np.float32)
     top = np.argsort(-cosine, axis=1)[:, : near_copies._NEIGHBOURS]
     wanted = {tuple(sorted((row, int(near)))) for row in range(300) for near in top[row]}
     for tile in (1024, 8192), (70, 90), (64, 64):
         monkeypatch.setattr(near_copies, '_ROWS_AT_ONCE', tile[0])
         monkeypatch.setattr(near_copies, '_COLUMNS_AT_ONCE', tile[1])
-        pairs, nearest = near_copies._neighbours(features, np.arange(300))
+        pairs, nearest = near_copies._neighbours(features, np.arange(300), scale)
         assert (pairs[:, 0] < pairs[:, 1]).all()
         found = set(map(tuple, pairs.tolist()))
         assert len(found) == len(pairs)
@@ -219,10 +229,50 @@ def test_of_many_near_ones_the_nearest_are_looked_at(monkeypatch: pytest.MonkeyP
         of_places = np.take_along_axis(cosine, nearest.places, axis=1)
         assert of_places == pytest.approx(kept, abs=1e-5)
     monkeypatch.setattr(near_copies, '_MOST_HITS', 20)
-    found = set(map(tuple, near_copies._neighbours(features, np.arange(300))[0].tolist()))
+    found = set(map(tuple, near_copies._neighbours(features, np.arange(300), scale)[0].tolist()))
     assert len(found) < len(pairs)
     for row in range(299):
         assert (row, row + 1 + int(cosine[row, row + 1 :].argmax())) in found
+
+
+@pytest.mark.parametrize('count', [40, 700])  # of fewer, all are in one cell
+def test_among_very_many_faiss_finds_the_same(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(0, 1, (7, 24))
+    features = centres[rng.integers(0, 7, count)] + rng.normal(0, 0.4, (count, 24))
+    columns = heads.room_for(count, 24)
+    columns[:] = heads.standardise(features.astype(np.float32))
+    columns[count // 2] = columns[3] + 0.01
+    columns[5] = columns[4]
+    digests = [b'%032d' % row for row in range(count)]
+    digests[5] = digests[4]
+    grey = rng.integers(0, 256, (count, 64, 64), np.uint8)
+    grey[count // 2], grey[5] = grey[3], grey[4]
+    exact = near_copies.candidates(columns_of(columns, digests)).checked(grey)
+    monkeypatch.setattr(near_copies, 'MANY', 10)
+    monkeypatch.setattr(near_copies, '_neighbours', None)
+    found = near_copies.candidates(columns_of(columns, digests)).checked(grey)
+    assert [rows.tolist() for rows in found.groups()] == [[3, count // 2], [4, 5]]
+    assert (found.group == exact.group).all()
+    assert found.nearest == pytest.approx(exact.nearest, abs=1e-5)
+    assert np.mean(found.neighbours == exact.neighbours) > 0.98
+
+
+def test_without_faiss_very_many_are_compared_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    features = np.random.default_rng(0).normal(0, 1, (30, 8)).astype(np.float32)
+    columns = columns_of(features, [b'%032d' % row for row in range(30)])
+    wanted = near_copies.candidates(columns)
+    assert not caplog.messages
+    monkeypatch.setattr(near_copies, 'MANY', 29)
+    monkeypatch.setattr(approximate, 'is_installed', lambda: False)
+    found = near_copies.candidates(columns)
+    assert (found.neighbours == wanted.neighbours).all()
+    assert caplog.messages == [
+        'WARNING: 30 images are compared with each other, which takes four times as long for twice '
+        'as many: pip install faiss-cpu is quicker beyond 29.'
+    ]
 
 
 def test_odd_pictures_by_their_figures() -> None:
