@@ -355,6 +355,11 @@ def tiffs() -> list[OddFile]:
         OddFile('jpeg_2000.tif', tagged(plain, 259, 34712), f'{unsupported} (compression 34712)'),
         OddFile('raw.tif', tagged(plain, 262, 32803), f'{unsupported} (kind of pixels)'),
         OddFile('five.tif', tiff(8, 5, 2, bytes(WIDTH * HEIGHT * 5)), f'{unsupported} (kind of'),
+        *(
+            OddFile(f'{bits}_bits.tif', content, 'as PNG', by_pillow(content))
+            for bits in (2, 4)
+            for content in [tiff(bits, 1, 1, bytes(range(WIDTH * bits // 8)) * HEIGHT)]
+        ),
         OddFile('12_bits.tif', tiff(12, 1, 1, bytes(WIDTH * HEIGHT * 3 // 2)), 'TIFF with 12 bits'),
     ]
     jpeg = saved(RGB, 'TIFF', compression='jpeg', quality=95)

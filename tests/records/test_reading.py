@@ -8,6 +8,7 @@ from pathlib import Path
 
 import colours
 import conversion
+import numpy as np
 import pytest
 
 from poets_tfr.errors import InputError
@@ -162,3 +163,9 @@ def test_files_of_others_are_not_replaced(converted: Converted, tmp_path: Path) 
     with pytest.raises(InputError, match='manifest.json was not written by this program'):
         conversion.converted(converted[0], site)
     assert [path.name for path in site.iterdir()] == ['manifest.json']
+
+
+def test_seeds_are_the_first_eight_bytes_of_digests() -> None:
+    digests = np.array([bytes(range(1, 33)), b'\xff' * 31 + b'\1'], 'S32')
+    wanted = [int.from_bytes(bytes(range(1, 9)), 'little'), -1]
+    assert reading.seeds_of(digests).tolist() == wanted

@@ -256,9 +256,12 @@ def test_what_a_failed_run_unpacked_is_removed(flowers: Path, tmp_path: Path, ca
     listed(archive)  # the kept index answers
     assert abandoned.exists()
     os.utime(abandoned, (0, 0))
+    others = cache / 'unpacked/4567.tar'
+    others.write_bytes(b'of a run that is under way')
     listed(tar_writer('w:gz')(tmp_path / 'b.tgz', files_in(flowers)))
-    assert [path.suffix for path in (cache / 'unpacked').glob('*')] == ['.tar']
     assert not abandoned.exists()
+    assert others.exists()
+    assert [path.suffix for path in (cache / 'unpacked').glob('*')] == ['.tar'] * 2
 
 
 def test_nothing_stays_of_a_compressed_tar_that_is_damaged_inside(

@@ -254,6 +254,8 @@ def test_any_other_keys_by_flags(flowers: Path, tmp_path: Path) -> None:
         'a.tfrecord, record 0: which feature is it? Name it with image_key. The features are '
         'pixels_jpg (bytes_list), weight (int64_list), what (int64_list).'
     )
+    with pytest.raises(InputError, match=r'no feature colour\. Name it with label_key'):
+        from_tfrecords(path, image_key='pixels_jpg', label_key='colour')
     settings = {'image_key': 'pixels_jpg', 'label_key': 'what'}
     listing = from_tfrecords(path, label_names=names_file(tmp_path), **settings)
     first = [picture.path for picture in listing.pictures][:2]
