@@ -101,15 +101,20 @@ def candidates(columns: Columns) -> Candidates:
     )
 
 
+@dataclasses.dataclass(frozen=True)
 class _Nearest:
     """Of each picture those whose features are nearest, as far as they were compared.
 
     cosines: float32 [chosen, _KEPT], descending. places: int32 [chosen, _KEPT]; -1: none.
     """
 
-    def __init__(self, count: int):
-        self.cosines = np.full((count, _KEPT), -1, np.float32)
-        self.places = np.full((count, _KEPT), -1, np.int32)
+    cosines: np.ndarray
+    places: np.ndarray
+
+    @classmethod
+    def none_of(cls, count: int) -> _Nearest:
+        empty = np.full((count, _KEPT), -1)
+        return cls(empty.astype(np.float32), empty.astype(np.int32))
 
     def take(self, rows: slice, cosine: Any, first: int) -> None:
         """cosine: float32 [rows, some], to the places from `first` on."""
@@ -127,9 +132,8 @@ def _among_very_many(
     features: np.ndarray, chosen: np.ndarray, scale: np.ndarray
 ) -> tuple[np.ndarray, _Nearest]:
     """As `_neighbours`, approximately: the pairs are those of the nearest of each."""
-    nearest = _Nearest(0)
     whole = features if len(chosen) == len(features) else features[chosen]
-    nearest.cosines, nearest.places = approximate.nearest(whole, scale, _KEPT)
+    nearest = _Nearest(*approximate.nearest(whole, scale, _KEPT))
     rows, ranks = np.nonzero(nearest.cosines >= _LEAST_COSINE)
     pairs = np.column_stack([rows, nearest.places[rows, ranks]])
     return np.unique(np.sort(pairs, axis=1), axis=0), nearest
@@ -148,7 +152,7 @@ def _neighbours(
     import tensorflow as tf
 
     count = len(chosen)
-    nearest = _Nearest(count)
+    nearest = _Nearest.none_of(count)
     found = [np.zeros((0, 2), np.int64)]
     with progress.bar(count, 'images', 'Looking for near duplicates') as bar:
         for rows in _blocks(0, count, _ROWS_AT_ONCE):
