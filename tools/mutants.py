@@ -37,7 +37,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # What holds data -> the tests that are to notice, besides those named as the module is.
 WINGS: Mapping[str, Sequence[str]] = {
-    'poets_tfr/sources': ('tests/sources', 'tests/records/test_conversion.py'),
+    'poets_tfr/sources': (
+        'tests/records/test_odd_files.py',
+        'tests/records/test_formats.py',
+        'tests/sources',
+        'tests/records/test_conversion.py',
+    ),
     'poets_tfr/records': ('tests/records', 'tests/sources/test_class_folders.py'),
     'poets_tfr/training/sampling.py': ('tests/training/test_sampling.py',),
     'poets_tfr/extraction': ('tests/extraction',),
