@@ -257,6 +257,13 @@ def test_a_value_that_disagrees_is_named(
     assert finding.startswith(f'{SHARD}: record 1 ({entries(records_dir)[1].path}): {says}')
 
 
+def test_a_class_that_there_is_not_is_named(records_dir: Path) -> None:
+    replace_records(records_dir, lambda i, e, r: (
+        dataclasses.replace(e, label=3) if i == 1 else e, r
+    ))  # fmt: skip
+    assert 'its index says class 3, of 3' in ' '.join(findings(records_dir))
+
+
 def test_a_missing_key_is_named(records_dir: Path) -> None:
     def without(i: int, entry: IndexEntry, record: bytes) -> tuple[IndexEntry, bytes]:
         example = tf.train.Example.FromString(record)

@@ -225,6 +225,7 @@ def test_what_is_missing_is_skipped_and_what_is_not_listed_ignored(
         ('file_name,label\n1.jpg,cat\n1.jpg,dog\n',
          "1.jpg has two labels or splits: 'cat' in row 2, 'dog' in row 3."),
         ('file_name,label\n1.jpg,\n', 'row 2: the column label is empty.'),
+        ('file_name,label\n1.jpg\n', 'row 2: the column label is empty.'),
         ('file_name,label,split\n1.jpg,cat,future\n', "row 2: the split 'future' is not"),
         ('file_name,label,split\n1.jpg,cat,train\n2.jpg,dog,\n', 'row 3: the split is empty'),
         ('file_name,label\nx.jpg,cat\ny.jpg,dog\n', 'first is x.jpg, and there is 0.jpg.'),

@@ -124,6 +124,12 @@ def test_numbers_beside_names(flowers: Path, tmp_path: Path) -> None:
     write(tmp_path / 'in/b.parquet', columns_of(flowers))
     with pytest.raises(InputError, match=r'b\.parquet: its labels are numbers without names'):
         listed('', image_parquet=str(tmp_path / 'in'))
+    columns = columns_of(flowers)
+    columns['label'][4] = 3
+    write(tmp_path / 'none.parquet', columns, NAMES)
+    message = r'row 4: the label is 3, and the names in the file are those of 0 to 2\.'
+    with pytest.raises(InputError, match=message):
+        listed('', image_parquet=str(tmp_path / 'none.parquet'))
     names = tmp_path / 'names.txt'
     names.write_text('\n'.join(NAMES))
     listing = listed('', image_parquet=str(tmp_path / 'in'), label_names=str(names))
