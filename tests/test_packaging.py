@@ -114,7 +114,7 @@ def own_files() -> Iterator[Path]:
 # Requirements
 
 
-EXTRAS_OF_THE_CODE = ('io', 'heif', 'jxl', 'parquet', 'beam', 'onnx', 'peers')
+EXTRAS_OF_THE_CODE = ('io', 'heif', 'jxl', 'parquet', 'faiss', 'beam', 'onnx', 'peers')
 
 
 def test_importing_tests_needs_only_the_base_and_the_extra_test() -> None:
