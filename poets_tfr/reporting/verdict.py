@@ -186,7 +186,7 @@ def _small_classes(report: Report) -> _Said:
         yield (
             f'{len(small):,} of {len(report.labels):,} classes have fewer than {SMALL_CLASS} '
             f'images: {", ".join(names)}{more}. Add images of these first; the learning curve says '
-            'how much more images may bring.',
+            'what more images may bring.',
             report.examine,
         )
 
