@@ -500,7 +500,7 @@ def test_in_a_browser(
             browser.find_element(By.TAG_NAME, 'body').send_keys(Keys.ARROW_RIGHT)
         shown(path)
         assert text('path').startswith('bluebells/=cmd|\\t\\n"<script>alert(1)<!--.jpg (')
-        assert browser.title == 'Review of images'
+        assert browser.title == 'Review of pictures'
         # What is asked when the server ends would be complained of.
         WebDriverWait(browser, 20).until(lambda _: image.get_property('complete'))
         assert browsers.complaints(browser) == []
