@@ -122,7 +122,8 @@ tensorboard: setup ## watch the training: shows runs/, or RUN, or SUMMARIES_DIR
 
 # Needs Debian's packages chromium and chromium-driver.
 screenshot: demo $(VENV)/stamp-tests ## the README's images, from the demo: docs/images
-	$(PY) tests/screenshot.py "build/demo/runs/$$(cat build/demo/runs/latest)" docs/images
+	$(PY) tests/screenshot.py "build/demo/runs/$$(cat build/demo/runs/latest)" docs/images \
+		build/demo/held_back/*.jpg
 
 label: setup ## label PICTURE with the classifier of the last run, or of RUN
 	$(call need,PICTURE,my.jpg)

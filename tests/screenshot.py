@@ -1,6 +1,6 @@
-"""Pictures for the README: a run in TensorBoard, and its report. `make screenshot`.
+"""Pictures for README and docs: a run in TensorBoard, its report, and the page that labels images.
 
-python tests/screenshot.py SUMMARIES_DIR OUT_DIR
+python tests/screenshot.py RUN_DIR OUT_DIR IMAGE ...          # make screenshot
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from typing import Any
 
 import boards
 import browser as browsers
+from command_line import page_of
 from PIL import Image
 
 _COLOURS = 128  # of the palette: a page needs no more, and the file is a third as large
 _SECONDS_TO_SETTLE = 5.0  # charts and the projector move into place
 
 
-def main(summaries_dir: Path, out_dir: Path) -> None:
+def main(run_dir: Path, out_dir: Path, *images: Path) -> None:
     out_dir.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as profile,
         browsers.started(Path(profile)) as browser,
-        boards.served(summaries_dir) as address,
+        boards.served(run_dir) as address,
     ):
         browser.set_window_size(1280, 800)
         page = f'{address}#custom_scalars'
@@ -35,8 +36,14 @@ def main(summaries_dir: Path, out_dir: Path) -> None:
         boards.looked_at(browser, page, lambda shown: 'Points: ' in shown['text'])
         shoot(browser, out_dir / 'projector.png')
         browser.set_window_size(1000, 1250)
-        browser.get((summaries_dir / 'report.html').absolute().as_uri())
+        browser.get((run_dir / 'report.html').absolute().as_uri())
         shoot(browser, out_dir / 'report.png')
+        with page_of('serve', f'--graph={run_dir / "output_graph.pb"}', '--noopen') as port:
+            browser.set_window_size(800, 1000)
+            browser.get(f'http://127.0.0.1:{port}/')
+            chosen = '\n'.join(str(image.absolute()) for image in images)
+            browser.find_element('id', 'files').send_keys(chosen)
+            shoot(browser, out_dir / 'page.png')
 
 
 def shoot(browser: Any, path: Path) -> None:
