@@ -20,7 +20,7 @@ from poets_tfr.backbones.frozen import Backbone
 from poets_tfr.backbones.settings import Precision
 from poets_tfr.extraction.settings import OnOff
 
-_PICTURES_S = 'images/s'
+_IMAGES_S = 'images/s'
 _PUBLISHED, _PUBLISHED_RATE = 'A100, XLA, float16, published', 4354.0  # Inception v3, 299 px
 _CALLS = 8
 _PICTURES_FED = 16_384
@@ -63,7 +63,7 @@ def forward_rows(network: Backbone, batch_sizes: Sequence[int]) -> list[Row]:
             work = forward_work(_in(network, mode), batch_size, xla)
             rate = median_rates({'': work}, repeats=3)['']
         name = f'gpu {mode.name}, batch {batch_size}, XLA {xla}'
-        rows.append(against(name, _PICTURES_S, rate, _PUBLISHED, _PUBLISHED_RATE))
+        rows.append(against(name, _IMAGES_S, rate, _PUBLISHED, _PUBLISHED_RATE))
     return rows
 
 
@@ -94,8 +94,8 @@ def fed_rows(
     name = f'gpu from records, {mode.name}'
     wanted = cores * rates['forward'] / rates['decode']
     rows = [
-        against(name, _PICTURES_S, rates[''], 'forward only', rates['forward']),
-        against(name, _PICTURES_S, rates[''], f'decode only, {cores} cores', rates['decode']),
+        against(name, _IMAGES_S, rates[''], 'forward only', rates['forward']),
+        against(name, _IMAGES_S, rates[''], f'decode only, {cores} cores', rates['decode']),
         against('gpu, cores that feed it', 'cores', wanted, 'cores here', cores),
     ]
     if load:

@@ -45,7 +45,7 @@ from poets_tfr.sources.listing import list_images
 from poets_tfr.training import loop
 from poets_tfr.training.settings import HeadConfig
 
-_PICTURES_S = 'images/s'
+_IMAGES_S = 'images/s'
 _INCEPTION_PICTURES = 256
 _INCEPTION_GFLOP = 11.46  # per picture of 299 x 299: 5.73 G multiply-adds
 
@@ -83,7 +83,7 @@ def decode(data: Data) -> list[Row]:
         goals = {limit: goal} if goal else None
         ours = _drain(partial(data.one_pass, Preprocessing(size, 127.5, 127.5)))
         rows += compare(
-            f'decode, {size} px', _PICTURES_S, ours, {limit: decode_only(data.paths)}, goals
+            f'decode, {size} px', _IMAGES_S, ours, {limit: decode_only(data.paths)}, goals
         )
     return rows
 
@@ -112,7 +112,7 @@ def convert(data: Data) -> list[Row]:
         shutil.rmtree(work)
         os.mkdir(work)
 
-    rows = compare('convert', _PICTURES_S, ours, peers, goals, repeats=3, clear=clear)
+    rows = compare('convert', _IMAGES_S, ours, peers, goals, repeats=3, clear=clear)
     shutil.rmtree(work)
     return rows
 
@@ -124,7 +124,7 @@ def pipeline(data: Data) -> list[Row]:
         ours = _drain(partial(data.one_pass, Preprocessing(size, 127.5, 127.5)))
         goals = {peer: 1.1} if size == 299 else None
         with image_dataset_from_directory(data.image_dir, size) as theirs:
-            rows += compare(f'pipeline, {size} px', _PICTURES_S, ours, {peer: theirs}, goals)
+            rows += compare(f'pipeline, {size} px', _IMAGES_S, ours, {peer: theirs}, goals)
     return rows
 
 
@@ -149,13 +149,13 @@ def backbone(data: Data) -> list[Row]:
         beside = {name: work for name, work in sides.items() if work}
         ours = forward_work(network, len(pictures), 'off', batches)
         goals = {predict: 1.1, 'OpenVINO': 1.0} if network is inception else None
-        rows += compare(f'backbone {network.name}', _PICTURES_S, ours, beside, goals, repeats=3)
+        rows += compare(f'backbone {network.name}', _IMAGES_S, ours, beside, goals, repeats=3)
     gflops = _matmul_gflops()
     limit = f'matrix multiply, {gflops:.0f} GFLOP/s'
     inception_rate = rows[-1].rate
     rows.append(
         against(
-            'backbone inception_v3', _PICTURES_S, inception_rate, limit, gflops / _INCEPTION_GFLOP
+            'backbone inception_v3', _IMAGES_S, inception_rate, limit, gflops / _INCEPTION_GFLOP
         )  # fmt: skip
     )
     return rows
@@ -185,7 +185,7 @@ def features_(data: Data) -> list[Row]:
         name = f'features {network.name}'
         peers = {bound: no_overlap, 'forward only': rates['forward'], loop_: rates[loop_]}
         goals = {'forward only': 0.95} if most else {bound: 0.9}
-        rows += [against(name, _PICTURES_S, rates['ours'], p, r, goals) for p, r in peers.items()]
+        rows += [against(name, _IMAGES_S, rates['ours'], p, r, goals) for p, r in peers.items()]
         shutil.rmtree(work)
     return rows
 

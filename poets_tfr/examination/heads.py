@@ -29,10 +29,13 @@ def room_for(rows: int, width: int) -> np.ndarray:
 
 
 def _read_in_place(features: np.ndarray) -> Any:
-    """A tensor in the memory of the array: of 100,000 images, a copy would be 400 MB."""
+    """A tensor in the memory of the array: of 100,000 images, a copy would be 400 MB.
+
+    A GPU has memory of its own, and would fetch them for each step.
+    """
     import tensorflow as tf
 
-    if features.ctypes.data % _ALIGNMENT:
+    if features.ctypes.data % _ALIGNMENT or tf.config.list_physical_devices('GPU'):
         return tf.constant(features)
     return tf.experimental.dlpack.from_dlpack(features.__dlpack__())
 

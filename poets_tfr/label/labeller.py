@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -39,11 +38,6 @@ class Labelled:
     scores: np.ndarray | None
     reason: str = ''
     is_unlike: bool = False
-
-
-class _Scored(NamedTuple):
-    scores: np.ndarray
-    is_unlike: bool
 
 
 class Labeller:
@@ -108,13 +102,7 @@ class Labeller:
     def settled_of(self, contents: Sequence[bytes]) -> list[Labelled | BadPictureError]:
         """For the bytes of each picture file, its path not told, or why it has no scores."""
         with codecs.pillow_silenced():
-            found = self._scores_of(contents)
-        return [
-            Labelled('', each.scores, is_unlike=each.is_unlike)
-            if isinstance(each, _Scored)
-            else each
-            for each in found
-        ]
+            return self._settled_of(contents)
 
     def scores(self, content: bytes) -> np.ndarray:
         """float32 [classes], summing to 1, for the bytes of one picture file.
@@ -148,16 +136,16 @@ class Labeller:
     def _label_batch(self, paths: Sequence[str]) -> list[Labelled]:
         read = [_read(path) for path in paths]
         contents = [content for content in read if isinstance(content, bytes)]
-        scored = iter(self._scores_of(contents))
-        found = [next(scored) if isinstance(content, bytes) else content for content in read]
+        settled = iter(self._settled_of(contents))
+        found = [next(settled) if isinstance(content, bytes) else content for content in read]
         return [
             Labelled(path, None, str(each))
             if isinstance(each, BadPictureError)
-            else Labelled(path, each.scores, is_unlike=each.is_unlike)
+            else dataclasses.replace(each, path=path)
             for path, each in zip(paths, found, strict=True)
         ]
 
-    def _scores_of(self, contents: Sequence[bytes]) -> list[_Scored | BadPictureError]:
+    def _settled_of(self, contents: Sequence[bytes]) -> list[Labelled | BadPictureError]:
         import tensorflow as tf
 
         settled = [self._settle(content, check=False) for content in contents]
@@ -171,9 +159,12 @@ class Labeller:
 
     def _scored(
         self, settled: Sequence[bytes | BadPictureError]
-    ) -> list[_Scored | BadPictureError]:
+    ) -> list[Labelled | BadPictureError]:
         encoded = [each for each in settled if isinstance(each, bytes)]
-        rows = map(_Scored, *self._scores_and_unlike(encoded))
+        rows = (
+            Labelled('', scores, is_unlike=is_unlike)
+            for scores, is_unlike in zip(*self._scores_and_unlike(encoded), strict=True)
+        )
         return [next(rows) if isinstance(each, bytes) else each for each in settled]
 
     def _settle(self, content: bytes, check: bool) -> bytes | BadPictureError:
